@@ -1,0 +1,145 @@
+"""The nouns that travel from Kafka to the lake: partitions, chunks of records, dead letters, batches.
+
+Values only. Nothing here reads a clock, opens a file or knows a client library, so every room may import it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_left
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import repeat
+from typing import NamedTuple
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+def record_crcs(keys: list[bytes | None], values: list[bytes | None]) -> list[int]:
+    """CRC-32 (as in zlib) of each record's key bytes followed by its value bytes; a null counts as empty.
+
+    It is what tells two records with the same offset apart: the position keeps it for the last committed record,
+    and the digest of a data file is made from it.
+    """
+    heads = map(zlib.crc32, (key or b"" for key in keys)) if any(keys) else repeat(0)
+    return list(map(zlib.crc32, (value or b"" for value in values), heads))
+
+
+@dataclass(frozen=True, slots=True)
+class RecordChunk:
+    """Consecutive records of one partition, column by column, as one fetch brought them.
+
+    `offsets` ascend strictly and may have holes (compaction, transaction markers). Every offset in `[start, end)` that
+    is not listed holds no record a consumer may see. `timestamps` are Kafka's, in milliseconds since the epoch
+    (-1 where the broker had none). `headers` is None where no record of the chunk has any.
+    """
+
+    source: TopicPartition
+    start: int
+    end: int
+    offsets: list[int]
+    timestamps: list[int]
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    headers: list[Headers] | None = None
+
+    def __post_init__(self) -> None:
+        if self.offsets and not self.start <= self.offsets[0] <= self.offsets[-1] < self.end:
+            raise ValueError(f"{self.source}: offsets {self.offsets[0]}..{self.offsets[-1]} outside [{self.start},{self.end})")
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of all keys and values, what a user counts as the size of the data."""
+        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
+
+    def split(self, offset: int) -> tuple[RecordChunk, RecordChunk]:
+        """Cut at `offset`: everything below it, and the rest. Either side may be without records."""
+        offset = min(max(offset, self.start), self.end)
+        at = bisect_left(self.offsets, offset)
+        head, tail = slice(None, at), slice(at, None)
+        return self._part(self.start, offset, head), self._part(offset, self.end, tail)
+
+    def _part(self, start: int, end: int, rows: slice) -> RecordChunk:
+        headers = self.headers[rows] if self.headers is not None else None
+        return RecordChunk(
+            self.source, start, end, self.offsets[rows], self.timestamps[rows], self.keys[rows], self.values[rows], headers
+        )
+
+
+class DeadLetterReason(StrEnum):
+    """Why a record is in no table. The words are part of the lake's format and never change their meaning."""
+
+    TOMBSTONE = "tombstone"  # the value is null
+    EMPTY = "empty"  # the value has no bytes, or white space only
+    INVALID_UTF8 = "invalid_utf8"
+    INVALID_JSON = "invalid_json"  # truncated, two documents in one value, NaN, a lone surrogate, ...
+    NOT_AN_OBJECT = "not_an_object"
+    MISSING_FIELD = "missing_field"  # a required column is absent or null
+    WRONG_TYPE = "wrong_type"  # a value that does not convert exactly to its column's type
+    OUT_OF_RANGE = "out_of_range"  # the right kind of value, beyond what the column can hold
+    BAD_TIMESTAMP = "bad_timestamp"  # not a time, or outside 1970..2262
+    TOO_MANY_FEATURES = "too_many_features"
+    RULE = "rule"  # a validation rule of the stream refused it
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One record that could not become a row, whole: nothing of what Kafka held is lost."""
+
+    offset: int
+    timestamp: int  # Kafka's, milliseconds
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    reason: DeadLetterReason
+    detail: str  # which field and what about it; never longer than 200 characters
+
+    @property
+    def size_bytes(self) -> int:
+        return 200 + len(self.key or b"") + len(self.value or b"") + len(self.detail)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class BatchRange:
+    """A batch: the half-open offset range `[start, end)` of one partition, the unit of commit.
+
+    `lineage` counts how often an operator accepted that the topic was made anew.
+    """
+
+    source: TopicPartition
+    start: int
+    end: int
+    lineage: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.end:
+            raise ValueError(f"{self.source}: [{self.start},{self.end}) is not a range")
+
+    def __str__(self) -> str:
+        return f"{self.source}[{self.start},{self.end})"
+
+
+class CutReason(StrEnum):
+    """Why a batch was closed: the label of the metric and of the log line."""
+
+    ROWS = "rows"
+    BYTES = "bytes"
+    AGE = "age"
+    IDLE = "idle"
+    MEMORY = "memory"
+    REVOKED = "revoked"
+    STOP = "stop"
+    RECOVERY = "recovery"  # the range was sealed by an earlier owner
