@@ -1,0 +1,65 @@
+"""One budget of bytes for the whole process: who holds how much, who must be cut first, when fetching waits. Pure.
+
+The budget covers everything that is buffered: records waiting to be decoded, open batches, batches being written with
+their encoded bodies, and what the Kafka client may have fetched ahead. It does not cover the interpreter and libraries
+(about 100 MiB).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable
+
+CUT_SHARE = 0.5
+"""Above this share of the budget open batches are cut, largest first: writing them takes time, and the rest of the budget
+is what arrives meanwhile."""
+
+FULL_SHARE = 0.8
+"""Above this share fetching waits. What has been fetched already may still be decoded, which takes the rest."""
+
+
+class MemoryBudget:
+    """Counts bytes by owner. An owner is anything hashable, such as `(partition, "open")`."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self.budget_bytes = budget_bytes
+        self._held: dict[Hashable, int] = {}
+        self._used = 0
+        self._reserved = 0
+
+    @property
+    def used_bytes(self) -> int:
+        """Everything held now, the reserve included."""
+        return self._used + self._reserved
+
+    @property
+    def full(self) -> bool:
+        """Whether fetching must wait. While nothing is held there is always room for one more chunk, whatever its size,
+        or a single huge record would stop everything for ever."""
+        return self._used > 0 and self.used_bytes >= self.budget_bytes * FULL_SHARE
+
+    @property
+    def pressed(self) -> bool:
+        """Whether open batches must be cut."""
+        return self.used_bytes >= self.budget_bytes * CUT_SHARE
+
+    def reserve(self, size_bytes: int) -> None:
+        """Set aside what the Kafka client may hold. At most a third of the budget: the client is told to keep to it."""
+        self._reserved = min(size_bytes, self.budget_bytes // 3)
+
+    def hold(self, owner: Hashable, size_bytes: int) -> None:
+        """`owner` holds `size_bytes` now, and no longer what it held before. 0 forgets it."""
+        self._used += size_bytes - self._held.pop(owner, 0)
+        if size_bytes:
+            self._held[owner] = size_bytes
+
+    def victims(self, open_batches: Iterable[tuple[Hashable, int]], being_written_bytes: int) -> list[Hashable]:
+        """Which open batches to cut so that the budget is no longer pressed, largest first, counting on
+        `being_written_bytes` to be freed soon."""
+        excess = self.used_bytes - being_written_bytes - self.budget_bytes * CUT_SHARE
+        chosen: list[Hashable] = []
+        for owner, size_bytes in sorted(open_batches, key=lambda item: -item[1]):
+            if excess <= 0 or size_bytes == 0:
+                break
+            chosen.append(owner)
+            excess -= size_bytes
+        return chosen
