@@ -118,9 +118,7 @@ class Layout:
 
         Required columns and the timestamp are not nullable.
         """
-        fields = [
-            pa.field(c.name, arrow_type(c.type), nullable=not (c.required or c.name == TIMESTAMP)) for c in self.columns
-        ]
+        fields = [pa.field(c.name, arrow_type(c.type), nullable=not (c.required or c.name == TIMESTAMP)) for c in self.columns]
         if self.keeps_extra:
             fields.append(pa.field(EXTRA, pa.string()))
         return pa.schema([*fields, *SYSTEM_FIELDS])

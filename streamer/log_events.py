@@ -23,14 +23,20 @@ class LogEvent(StrEnum):
     # the process
     STARTED = "started", "the daemon is configured and connected; fields say to what"
     STOPPING = "stopping", "a signal or the end of the work: batches are cut, written and committed within the budget"
-    STOPPED = "stopped", "the process ends; `unfinished` partitions will be read again by the next owner, without loss or double"
+    STOPPED = (
+        "stopped",
+        "the process ends; `unfinished` partitions will be read again by the next owner, without loss or double",
+    )
     NOT_STARTED = "not_started", "the process ends before it began; `hint` says what to do"
     TASK_DIED = "task_died", "a part of the daemon ended unexpectedly; the process stops, so that it can be restarted"
     CAUGHT_UP = "caught_up", "every partition has reached the end offset seen at start (--until-caught-up)"
     # partitions
     PARTITION_TAKEN = "partition_taken", "this process now owns the partition, from `committed` on"
     PARTITION_RELEASED = "partition_released", "the partition went to another member of the group, or the process stops"
-    PARTITION_REFUSED = "partition_refused", "streamer does not go on with this partition until somebody decides; `hint` says how"
+    PARTITION_REFUSED = (
+        "partition_refused",
+        "streamer does not go on with this partition until somebody decides; `hint` says how",
+    )
     PARTITION_FENCED = "partition_fenced", "another writer took the partition over; what was in memory here is dropped"
     PARTITION_RETRIES = "partition_retries", "a step failed and is tried again from what the lake says; nothing is lost"
     PARTITION_RECOVERED = "partition_recovered", "the steps that failed work again"
@@ -38,12 +44,21 @@ class LogEvent(StrEnum):
     GAP = "gap", "Kafka no longer has these offsets and they are not in the lake; they are on record in the position"
     TOPIC_MISSING = "topic_missing", "a configured topic does not exist; it is waited for, never created"
     # batches
-    BATCH_COMMITTED = "batch_committed", "the range is in the lake: its rows, bytes, files, cut reason and seconds spent in each step"
+    BATCH_COMMITTED = (
+        "batch_committed",
+        "the range is in the lake: its rows, bytes, files, cut reason and seconds spent in each step",
+    )
     DEAD_LETTERS = "dead_letters", "records of the batch could not become rows; they are kept under dead-letters/"
-    UNKNOWN_FIELDS = "unknown_fields", "messages have fields that no column names; `streamer columns TOPIC` prints the TOML to declare them"
+    UNKNOWN_FIELDS = (
+        "unknown_fields",
+        "messages have fields that no column names; `streamer columns TOPIC` prints the TOML to declare them",
+    )
     # services
     MEMORY_FULL = "memory_full", "the budget is used up: fetching waits until batches have been written"
     KAFKA_UNHEALTHY = "kafka_unhealthy", "the consumer does not work; `problem` says what is wrong"
     KAFKA_HEALTHY = "kafka_healthy", "the consumer works again"
     KAFKA_COMMIT_REFUSED = "kafka_commit_refused", "the group did not take our offsets; lag monitors lag, the lake does not"
-    BATCH_READ_FALLBACK = "batch_read_fallback", "this aiokafka is not the one known here: records are read by getmany, more slowly"
+    BATCH_READ_FALLBACK = (
+        "batch_read_fallback",
+        "this aiokafka is not the one known here: records are read by getmany, more slowly",
+    )

@@ -27,44 +27,68 @@ class Metrics:
             "streamer_dropped_fields", "Values of fields that no column names, dropped as configured.", ("stream",), registry=r
         )
         self.slow_records = Counter(
-            "streamer_slow_records", "Records decoded one by one. Declare columns where this grows with `records`.", ("stream",),
+            "streamer_slow_records",
+            "Records decoded one by one. Declare columns where this grows with `records`.",
+            ("stream",),
             registry=r,
         )
         # batches
-        self.batches = Counter("streamer_batches", "Batches committed, by the reason of their cut.", (*PARTITION, "reason"), registry=r)
+        self.batches = Counter(
+            "streamer_batches", "Batches committed, by the reason of their cut.", (*PARTITION, "reason"), registry=r
+        )
         self.files = Counter("streamer_files", "Data files and dead-letter files written.", ("stream",), registry=r)
-        self.bytes = Counter("streamer_written_bytes", "Bytes of data files and dead-letter files written.", ("stream",), registry=r)
+        self.bytes = Counter(
+            "streamer_written_bytes", "Bytes of data files and dead-letter files written.", ("stream",), registry=r
+        )
         self.step_seconds = Histogram(
-            "streamer_step_seconds", "Time a batch spent in each step: decode, seal, plan, write, commit.", ("step",),
-            buckets=_SECONDS, registry=r,
+            "streamer_step_seconds",
+            "Time a batch spent in each step: decode, seal, plan, write, commit.",
+            ("step",),
+            buckets=_SECONDS,
+            registry=r,
         )
         self.uploads_in_flight = Gauge("streamer_uploads_in_flight", "PUTs of data files under way.", registry=r)
         # where each partition stands
         self.committed = Gauge("streamer_committed_offset", "Every offset below this is in the lake.", PARTITION, registry=r)
         self.lag = Gauge("streamer_lag_records", "Kafka's end offset less the committed one.", PARTITION, registry=r)
         self.owned = Gauge("streamer_partitions_owned", "Partitions that this process writes.", registry=r)
-        self.refused = Gauge("streamer_partitions_refused", "Partitions refused: somebody must decide. Alert on > 0.", registry=r)
-        self.retries = Counter("streamer_partition_retries", "Times a partition's step failed and was tried again.", PARTITION, registry=r)
+        self.refused = Gauge(
+            "streamer_partitions_refused", "Partitions refused: somebody must decide. Alert on > 0.", registry=r
+        )
+        self.retries = Counter(
+            "streamer_partition_retries", "Times a partition's step failed and was tried again.", PARTITION, registry=r
+        )
         self.fenced = Counter("streamer_fenced", "Times another writer took a partition over.", PARTITION, registry=r)
         self.gap_offsets = Counter(
             "streamer_gap_offsets", "Offsets on record as not in the lake. Alert on any increase.", PARTITION, registry=r
         )
         # memory
         self.budget_bytes = Gauge("streamer_memory_budget_bytes", "The budget for all buffered bytes.", registry=r)
-        self.buffered_bytes = Gauge("streamer_buffered_bytes", "Bytes buffered now, the client's prefetch included.", registry=r)
-        self.oldest_seconds = Gauge("streamer_oldest_buffered_seconds", "Age of the oldest record not yet committed.", registry=r)
+        self.buffered_bytes = Gauge(
+            "streamer_buffered_bytes", "Bytes buffered now, the client's prefetch included.", registry=r
+        )
+        self.oldest_seconds = Gauge(
+            "streamer_oldest_buffered_seconds", "Age of the oldest record not yet committed.", registry=r
+        )
         # the store
         self.store_requests = Counter(
-            "streamer_store_requests", "Requests to the object store, by operation and outcome.", ("operation", "outcome"), registry=r
+            "streamer_store_requests",
+            "Requests to the object store, by operation and outcome.",
+            ("operation", "outcome"),
+            registry=r,
         )
         self.store_seconds = Histogram(
-            "streamer_store_request_seconds", "Time of a request to the object store.", ("operation",), buckets=_SECONDS, registry=r
+            "streamer_store_request_seconds",
+            "Time of a request to the object store.",
+            ("operation",),
+            buckets=_SECONDS,
+            registry=r,
         )
 
-    def forget_partition(self, stream: str, topic: str, partition: int) -> None:
+    def forget_partition(self, stream: str, topic: str, partition: str) -> None:
         """Drop the gauges of a partition that went to another member: a stale lag is worse than none."""
         for gauge in (self.committed, self.lag):
-            gauge.remove(stream, topic, str(partition))
+            gauge.remove(stream, topic, partition)
 
     def exposition(self) -> bytes:
         """All values in the Prometheus text format."""

@@ -143,3 +143,4 @@ class CutReason(StrEnum):
     REVOKED = "revoked"
     STOP = "stop"
     RECOVERY = "recovery"  # the range was sealed by an earlier owner
+    RESEEK = "reseek"  # Kafka lost the offsets that come next; what was read before is written first

@@ -8,6 +8,9 @@ their encoded bodies, and what the Kafka client may have fetched ahead. It does 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 CUT_SHARE = 0.5
 """Above this share of the budget open batches are cut, largest first: writing them takes time, and the rest of the budget
@@ -18,11 +21,11 @@ FULL_SHARE = 0.8
 
 
 class MemoryBudget:
-    """Counts bytes by owner. An owner is anything hashable, such as `(partition, "open")`."""
+    """Counts bytes by owner (such as a partition) and by what the owner holds them for."""
 
     def __init__(self, budget_bytes: int) -> None:
         self.budget_bytes = budget_bytes
-        self._held: dict[Hashable, int] = {}
+        self._held: dict[Hashable, dict[Hashable, int]] = {}
         self._used = 0
         self._reserved = 0
 
@@ -46,17 +49,24 @@ class MemoryBudget:
         """Set aside what the Kafka client may hold. At most a third of the budget: the client is told to keep to it."""
         self._reserved = min(size_bytes, self.budget_bytes // 3)
 
-    def hold(self, owner: Hashable, size_bytes: int) -> None:
-        """`owner` holds `size_bytes` now, and no longer what it held before. 0 forgets it."""
-        self._used += size_bytes - self._held.pop(owner, 0)
+    def hold(self, owner: Hashable, purpose: Hashable, size_bytes: int) -> None:
+        """`owner` holds `size_bytes` for `purpose` now, and no longer what it held for it before."""
+        held = self._held.setdefault(owner, {})
+        self._used += size_bytes - held.pop(purpose, 0)
         if size_bytes:
-            self._held[owner] = size_bytes
+            held[purpose] = size_bytes
+        elif not held:
+            del self._held[owner]
 
-    def victims(self, open_batches: Iterable[tuple[Hashable, int]], being_written_bytes: int) -> list[Hashable]:
+    def forget(self, owner: Hashable) -> None:
+        """`owner` holds nothing any more."""
+        self._used -= sum(self._held.pop(owner, {}).values())
+
+    def victims(self, open_batches: Iterable[tuple[T, int]], being_written_bytes: int) -> list[T]:
         """Which open batches to cut so that the budget is no longer pressed, largest first, counting on
         `being_written_bytes` to be freed soon."""
         excess = self.used_bytes - being_written_bytes - self.budget_bytes * CUT_SHARE
-        chosen: list[Hashable] = []
+        chosen: list[T] = []
         for owner, size_bytes in sorted(open_batches, key=lambda item: -item[1]):
             if excess <= 0 or size_bytes == 0:
                 break

@@ -6,6 +6,8 @@ under one name, so the partition is refused until an operator accepts the new to
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from streamer.commit.position import Position
 from streamer.errors import PartitionRefused
 from streamer.records import RecordChunk, record_crcs
@@ -29,9 +31,11 @@ def check_last_record(position: Position, records: RecordChunk) -> None:
     Raises `PartitionRefused` where another record stands there.
     """
     last = position.last
-    if last is None or last.offset not in records.offsets:
+    if last is None or not records.start <= last.offset < records.end:
         return
-    at = records.offsets.index(last.offset)
+    at = bisect_left(records.offsets, last.offset)
+    if at == len(records.offsets) or records.offsets[at] != last.offset:
+        return
     crc = record_crcs(records.keys[at : at + 1], records.values[at : at + 1])[0]
     if (records.timestamps[at], crc) != (last.timestamp, last.crc):
         raise _refused(position, f"another record stands at offset {last.offset} than the one that was archived")

@@ -57,15 +57,14 @@ class Ownership:
         self._known = await self._read()
         return self._known.position
 
-    async def take_over(self, found: Position | None, *, first: Position | None = None) -> Position:
-        """Become the owner of the version that `look` found, or create `first` where there is none.
+    async def create(self, *, cluster_id: str, start: int, layout: str) -> Position:
+        """Become the owner of a partition that has no position yet. Raises `Fenced` where another writer was quicker."""
+        first = Position(cluster_id, self._source, 0, start, start, 1, 1, self._writer, self._host, layout)
+        return await self._swap(first)
 
-        Raises `Fenced` where another writer was quicker: look again.
-        """
-        target = found.taken_by(self._writer, self._host) if found is not None else first
-        if target is None:
-            raise RuntimeError("a first position is needed where there is none")
-        return await self._swap(target)
+    async def take_over(self) -> Position:
+        """Become the owner of the version that `look` found. Raises `Fenced` where another writer was quicker: look again."""
+        return await self._swap(self.position.taken_by(self._writer, self._host))
 
     async def refresh(self) -> Position:
         """Read the truth again after a failure. Raises `Fenced` where it is no longer ours."""

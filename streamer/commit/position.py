@@ -41,13 +41,27 @@ class Gap:
 
 
 @dataclass(frozen=True, slots=True)
+class PastLineage:
+    """Where the log of an earlier lineage stood when an operator accepted the topic that replaced it: its files stay in the
+    lake, and `verify` still proves them."""
+
+    lineage: int
+    cluster_id: str
+    start: int | None
+    committed: int
+    sealed: int
+    gaps: tuple[Gap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
     """The document `_streamer/positions/{topic}/{partition:05d}.json`.
 
     committed: every offset below it is in the lake, or named in `gaps`. sealed: while it is greater, `[committed, sealed)`
     is being written; it never shrinks. epoch: bumped by every take-over. sequence: one more with every version. writer:
     random, one per assignment. layout: fingerprint under which `[committed, sealed)` is written. through: event time up to
-    which the partition is complete, None while unknown.
+    which the partition is complete, None while unknown. start: where this lineage began, so that `verify` misses its first
+    batch too; a first version begins where it stands. past: the lineages before this one.
     """
 
     cluster_id: str
@@ -63,10 +77,14 @@ class Position:
     last: LastRecord | None = None
     through: datetime | None = None
     gaps: tuple[Gap, ...] = ()
+    start: int | None = None
+    past: tuple[PastLineage, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.committed <= self.sealed:
             raise ValueError(f"{self.source}: committed={self.committed} sealed={self.sealed} is no position")
+        if self.start is None and self.sequence == 1:
+            object.__setattr__(self, "start", self.committed)
 
     @property
     def writing(self) -> bool:
@@ -110,6 +128,8 @@ class Position:
             last=None,
             through=None,
             gaps=(),
+            start=start,
+            past=(*self.past, PastLineage(self.lineage, self.cluster_id, self.start, self.committed, self.sealed, self.gaps)),
         )
 
     def to_json(self) -> bytes:
@@ -131,6 +151,8 @@ class Position:
                 "last": self.last,
                 "through": self.through and self.through.astimezone(UTC).isoformat(),
                 "gaps": list(self.gaps),
+                "start": self.start,
+                "past": list(self.past),
             },
             option=orjson.OPT_INDENT_2,
         )
@@ -159,7 +181,9 @@ class Position:
                 layout=_typed(fields, "layout", str),
                 last=LastRecord(**fields["last"]) if fields.get("last") else None,
                 through=datetime.fromisoformat(fields["through"]) if fields.get("through") else None,
-                gaps=tuple(Gap(**gap) for gap in fields.get("gaps", ())),
+                gaps=_gaps(fields),
+                start=fields.get("start"),
+                past=tuple(PastLineage(**{**past, "gaps": _gaps(past)}) for past in fields.get("past", ())),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(
@@ -194,6 +218,8 @@ def violation(old: Position | None, new: Position) -> str | None:
             if new.lineage == old.lineage + 1 and new.epoch > old.epoch and not new.writing
             else "lineage is counted by accepting"
         )
+    if (new.start, new.past) != (old.start, old.past):
+        return "what is past does not change"
     if new.committed < old.committed:
         return "committed moved back"
     if new.sealed < old.sealed:
@@ -205,6 +231,10 @@ def violation(old: Position | None, new: Position) -> str | None:
     if old.writing and new.committed not in (old.committed, old.sealed):
         return "a sealed range is committed whole"
     return None
+
+
+def _gaps(fields: Mapping[str, Any]) -> tuple[Gap, ...]:
+    return tuple(Gap(**gap) for gap in fields.get("gaps", ()))
 
 
 def _typed(fields: Mapping[str, Any], name: str, kind: type) -> Any:

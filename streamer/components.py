@@ -1,0 +1,49 @@
+"""The components that all partitions of one process share, as values. `daemon.py` makes them; nothing here has behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from streamer.batch.memory_budget import MemoryBudget
+from streamer.clock import Clock
+from streamer.commit.layouts import LayoutDocuments
+from streamer.commit.written import WrittenPartitions
+from streamer.decode.contract import Decoder
+from streamer.layout import Layout
+from streamer.metrics import Metrics
+from streamer.source.contract import Source
+from streamer.store.contract import Store
+from streamer.upload import Uploads
+from streamer.workers import Workers
+from streamer.write.batch_files import BatchWriter
+
+StartFrom = Literal["earliest", "latest", "committed"]
+
+
+class Recipe:
+    """A layout, made executable: how records become rows, and rows files."""
+
+    def __init__(self, layout: Layout, make_decoder: Callable[[Layout], Decoder]) -> None:
+        self.layout = layout
+        self.decoder = make_decoder(layout)
+        self.writer = BatchWriter(layout)
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What a partition works with. `start_from` counts only where the lake has no position."""
+
+    source: Source
+    store: Store
+    clock: Clock
+    workers: Workers
+    uploads: Uploads
+    layouts: LayoutDocuments
+    written: WrittenPartitions
+    budget: MemoryBudget
+    metrics: Metrics
+    make_decoder: Callable[[Layout], Decoder]
+    host: str
+    start_from: StartFrom = "earliest"

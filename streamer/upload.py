@@ -1,0 +1,90 @@
+"""Step 2 of a cut: every file of a batch is in the store, whoever put it there.
+
+The one place where data files meet the store. PUTs are create-only; a file that is already there is success if its
+metadata says that it is ours to the letter. Encoding and uploading overlap, and only as many encoded files exist at a time
+as there are upload slots, however far a batch fans out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from streamer.batch.memory_budget import MemoryBudget
+from streamer.errors import Conflict, NotFound, PartitionRefused
+from streamer.metrics import Metrics
+from streamer.store.contract import Create, Store
+from streamer.workers import Workers
+from streamer.write.batch_files import BatchPlan, DataFile, PlannedFile, recognise
+
+
+@dataclass(frozen=True, slots=True)
+class Uploaded:
+    """What a batch came to in the store."""
+
+    files: int
+    size_bytes: int
+
+
+class Uploads:
+    """All PUTs of data files of the process; `slots` of them at a time."""
+
+    def __init__(self, store: Store, workers: Workers, budget: MemoryBudget, metrics: Metrics, *, slots: int) -> None:
+        self._store = store
+        self._workers = workers
+        self._budget = budget
+        self._metrics = metrics
+        self._slots = asyncio.Semaphore(slots)
+        self._most = slots
+
+    async def write(self, plan: BatchPlan, *, head_lost: bool) -> Uploaded:
+        """Put every file of `plan` into the store. Safe to call again after any failure.
+
+        head_lost: Kafka no longer has the first records of the range, so a fuller file of the same range wins.
+        Raises what the store raises, and `PartitionRefused` where a different file has the name of one of ours.
+        """
+        waiting = iter(plan.files)
+        carriers = [
+            asyncio.create_task(self._carry(waiting, head_lost), name="upload") for _ in range(min(self._most, len(plan.files)))
+        ]
+        try:
+            sizes = await asyncio.gather(*carriers)
+        except BaseException:
+            for carrier in carriers:
+                carrier.cancel()
+            await asyncio.gather(*carriers, return_exceptions=True)
+            raise
+        return Uploaded(len(plan.files), sum(sizes))
+
+    async def _carry(self, waiting: Iterator[PlannedFile], head_lost: bool) -> int:
+        carried_bytes = 0
+        for planned in waiting:
+            async with self._slots:
+                file = await self._workers.run(planned.encode)
+                self._budget.hold("uploads", file.key, len(file.body))
+                self._metrics.uploads_in_flight.inc()
+                try:
+                    await self._put(file, head_lost)
+                finally:
+                    self._metrics.uploads_in_flight.dec()
+                    self._budget.hold("uploads", file.key, 0)
+                carried_bytes += len(file.body)
+        return carried_bytes
+
+    async def _put(self, file: DataFile, head_lost: bool) -> None:
+        try:
+            await self._store.put(file.key, file.body, mode=Create(), metadata=file.metadata, content_type=file.content_type)
+        except Conflict as conflict:
+            try:
+                found = await self._store.head(file.key)
+            except NotFound:
+                raise conflict from None
+            if recognise(found.metadata or {}, file, head_lost=head_lost) == "other":
+                raise PartitionRefused(
+                    "another file has the name of a data file of this batch, with other rows",
+                    hint="run `streamer verify`; it says what the file holds and what to do",
+                    key=file.key,
+                    topic=file.metadata["topic"],
+                    partition=int(file.metadata["partition"]),
+                ) from None
