@@ -1,4 +1,4 @@
-"""The components that all partitions of one process share, as values. `daemon.py` makes them; nothing here has behaviour."""
+"""The components that all partitions of one process share, and the one place where they are put together."""
 
 from __future__ import annotations
 
@@ -47,3 +47,34 @@ class Kit:
     make_decoder: Callable[[Layout], Decoder]
     host: str
     start_from: StartFrom = "earliest"
+
+
+def assemble(
+    source: Source,
+    store: Store,
+    *,
+    clock: Clock,
+    workers: Workers,
+    metrics: Metrics,
+    make_decoder: Callable[[Layout], Decoder],
+    host: str,
+    budget_bytes: int = 256 << 20,
+    upload_slots: int = 16,
+    start_from: StartFrom = "earliest",
+) -> Kit:
+    """A kit around a source and a store. The daemon passes the real ones, a simulation their twins."""
+    budget = MemoryBudget(budget_bytes)
+    return Kit(
+        source=source,
+        store=store,
+        clock=clock,
+        workers=workers,
+        uploads=Uploads(store, workers, budget, metrics, slots=upload_slots),
+        layouts=LayoutDocuments(store),
+        written=WrittenPartitions(store),
+        budget=budget,
+        metrics=metrics,
+        make_decoder=make_decoder,
+        host=host,
+        start_from=start_from,
+    )

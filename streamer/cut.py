@@ -6,11 +6,13 @@ under names the range decides, and a commit is settled by reading back. A failur
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import structlog
 
 from streamer.batch.open_batch import OpenBatch
@@ -210,11 +212,11 @@ class CutSteps:
             )
 
 
-def newest_event(tables: list[Any]) -> datetime | None:
-    """The greatest event time in decoded tables; None where there is none."""
-    newest = None
-    for table in tables:
-        if TIMESTAMP in table.column_names and table.num_rows:
-            micros = max(table[TIMESTAMP].cast("timestamp[us, UTC]", safe=False).cast("int64").to_numpy(), default=None)
-            newest = micros if newest is None else max(newest, micros)
-    return None if newest is None else datetime.fromtimestamp(int(newest) / 1e6, UTC)
+def newest_event(tables: Sequence[pa.Table]) -> datetime | None:
+    """The greatest event time in decoded tables, microseconds; None where they have none."""
+    newest = [
+        pc.max(table[TIMESTAMP]).cast(pa.timestamp("us", tz="UTC"), safe=False).as_py()
+        for table in tables
+        if TIMESTAMP in table.column_names and table.num_rows
+    ]
+    return max(newest, default=None)

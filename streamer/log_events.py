@@ -22,6 +22,8 @@ class LogEvent(StrEnum):
 
     # the process
     STARTED = "started", "the daemon is configured and connected; fields say to what"
+    SETTING_UNUSED = "setting_unused", "a setting was accepted that this release does not use, or that has no effect as it stands"
+    SIGNAL = "signal", "a signal was heard: the process stops in order; a second one ends it at once"
     STOPPING = "stopping", "a signal or the end of the work: batches are cut, written and committed within the budget"
     STOPPED = (
         "stopped",

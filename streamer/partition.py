@@ -19,7 +19,7 @@ from streamer.commit.ownership import Ownership
 from streamer.commit.position import Position
 from streamer.components import Kit, Recipe
 from streamer.cut import RETRIED, CutBatch, CutSteps, StartOver
-from streamer.errors import Damaged, Fenced, PartitionRefused, StreamerError
+from streamer.errors import Damaged, Fenced, PartitionRefused, StreamerError, Unavailable
 from streamer.log_events import LogEvent
 from streamer.records import CutReason, RecordChunk, TopicPartition
 from streamer.source.contract import Bounds
@@ -29,6 +29,10 @@ log = structlog.get_logger()
 
 LOOK_AGAIN_SECONDS = 30.0
 """How often a refused partition looks whether somebody has decided."""
+
+LAST_RECORD_SECONDS = 15.0
+"""How long the end of a partition waits for the last committed record to be seen again. A record that is gone, with nothing
+behind it, never comes and proves nothing."""
 
 
 class PartitionWriter:
@@ -48,6 +52,7 @@ class PartitionWriter:
         self._open = OpenBatch(source, 0, 0)
         self._running = False
         self._expected = -1  # the offset at which the next chunk must start
+        self._began_at = 0.0
         self._boundary: int | None = None  # the end of a range sealed by an earlier owner
         self._lost_below = 0  # Kafka no longer has offsets of the sealed range below this
         self._incoming: RecordChunk | None = None
@@ -85,8 +90,12 @@ class PartitionWriter:
 
     @property
     def read_to(self) -> int | None:
-        """Every record below this offset has been read and decoded; None before the take-over."""
-        return self._open.end if self._running and self._incoming is None and not self._filling else None
+        """Every record below this offset has been read, recognised and decoded; None while that is not known."""
+        if not self._running or self._incoming is not None or self._filling:
+            return None
+        if self._kit.clock.monotonic() - self._began_at < LAST_RECORD_SECONDS:
+            return min(self._expected, self._open.end)
+        return self._open.end
 
     @property
     def kafka_offset(self) -> int | None:
@@ -189,7 +198,9 @@ class PartitionWriter:
         kit, ownership, layout = self._kit, self._ownership, self._mine.layout
         found = await ownership.look()
         cluster_id = await kit.source.cluster_id()
-        bounds = (await kit.source.bounds([self.source]))[self.source]
+        bounds = (await kit.source.bounds([self.source])).get(self.source)
+        if bounds is None:
+            raise Unavailable("Kafka does not know the partition (any more)", topic=self.source.topic, partition=self.source.partition)
         self._recipe = self._mine
         if found is None:
             await kit.written.refuse_if_written(self.stream.name, self.source)
@@ -226,7 +237,7 @@ class PartitionWriter:
         start = max(position.committed, bounds.beginning)
         if position.last is not None and bounds.beginning <= position.last.offset < position.committed:
             start = position.last.offset
-        self._expected = start
+        self._expected, self._began_at = start, self._kit.clock.monotonic()
         self._running = True
         self.refusal = None
         self._kit.source.seek(self.source, start)
@@ -235,8 +246,9 @@ class PartitionWriter:
         if self._boundary is not None:
             self._log.info(LogEvent.RECOVERING, start=position.committed, end=self._boundary, layout=position.layout)
             if start >= self._boundary:
-                self._open.end = self._boundary
-                self._due = CutReason.RECOVERY
+                # Nothing of the range is left. What Kafka lost behind it is a gap of its own, found by starting over.
+                self._open.end, self._due = self._boundary, CutReason.RECOVERY
+                self._reseek = start > self._boundary
 
     def _drop(self) -> None:
         """Forget everything in memory: what counts is in the lake and in Kafka."""

@@ -173,7 +173,7 @@ class Pipeline:
         unseen = [source for source in self._writers if source not in self._targets]
         if unseen:
             bounds = await self._kit.source.bounds(unseen)
-            self._targets.update({source: bounds[source].end for source in unseen})
+            self._targets.update({source: bounds[source].end if source in bounds else 0 for source in unseen})
         return all(
             writer.refusal is not None or (writer.read_to is not None and writer.read_to >= self._targets[source])
             for source, writer in self._writers.items()

@@ -1,0 +1,150 @@
+"""The process: components put together, signals, the health server, and a stop in two stages.
+
+The first SIGTERM or Ctrl-C cuts, writes and commits within the stop budget; the second ends at once, which is safe: the
+next owner reads again what was not committed. `--until-caught-up` takes the same road.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+
+import structlog
+
+from streamer import __version__
+from streamer.clock import Clock, SystemClock
+from streamer.components import assemble
+from streamer.config import Settings
+from streamer.config.clients import kafka_settings, s3_settings
+from streamer.config.stream_layouts import streams
+from streamer.decode.decoder import make_decoder
+from streamer.errors import Invalid, PartitionRefused
+from streamer.health import HealthServer
+from streamer.log_events import LogEvent
+from streamer.metrics import Metrics
+from streamer.pipeline import Budgets, Pipeline
+from streamer.source.kafka import KafkaSource
+from streamer.store.contract import Store
+from streamer.store.observed import ObservedStore
+from streamer.store.open import open_store
+from streamer.store.probe import probe_conditional_writes
+from streamer.store.retry import RetryingStore
+from streamer.workers import ThreadWorkers
+
+log = structlog.get_logger()
+
+STOPPED_BY_SECOND_SIGNAL = 130
+
+
+def run(settings: Settings, *, until_caught_up: bool = False) -> int:
+    """Run the daemon until a signal, or until it has caught up; its exit code. Raises `StreamerError` at start."""
+    return asyncio.run(serve(settings, until_caught_up=until_caught_up))
+
+
+async def serve(
+    settings: Settings,
+    *,
+    until_caught_up: bool = False,
+    stop: asyncio.Event | None = None,
+    on_ready: Callable[[Pipeline], None] | None = None,
+) -> int:
+    """The daemon inside a running event loop. `stop` ends it as a signal does; signals are heard in the main thread only.
+
+    Raises `Invalid`, `Unavailable` or `Denied` where it cannot start: somebody is watching then.
+    """
+    clock, metrics = SystemClock(), Metrics()
+    stop = stop or asyncio.Event()
+    # Chunks make many short-lived objects that hold no cycles: the collector's defaults would look at them all the time.
+    gc.set_threshold(50_000, 20, 50)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(_signals(stop))
+        store = _layered(settings, clock, metrics)
+        stack.push_async_callback(store.close)
+        await _demand_lake(settings, store, clock)
+        workers = ThreadWorkers(settings.workers.threads)
+        stack.callback(workers.close)
+        source = KafkaSource(kafka_settings(settings), workers=workers, clock=clock)
+        kit = assemble(
+            source,
+            store,
+            clock=clock,
+            workers=workers,
+            metrics=metrics,
+            make_decoder=make_decoder,
+            host=socket.gethostname(),
+            budget_bytes=settings.memory.budget,
+            upload_slots=settings.uploads.concurrency,
+            start_from=settings.kafka.start_from,
+        )
+        budgets = Budgets(settings.stop.budget, settings.kafka.rebalance_timeout / 2)
+        pipeline = Pipeline(streams(settings), kit, budgets, until_caught_up=until_caught_up)
+        if settings.http.enabled:
+            health = HealthServer(settings.http.host, settings.http.port, problems=pipeline.problems, metrics=metrics)
+            port = await health.start()
+            stack.push_async_callback(health.stop)
+        log.info(
+            LogEvent.STARTED,
+            version=__version__,
+            lake=store.url,
+            kafka=settings.kafka.bootstrap_servers,
+            group=settings.kafka.group_id,
+            topics=sorted(stream.topic for stream in streams(settings)),
+            health=f"http://{settings.http.host}:{port}" if settings.http.enabled else None,
+            budget_bytes=settings.memory.budget,
+        )
+        for warning in settings.warnings:
+            log.warning(LogEvent.SETTING_UNUSED, problem=warning)
+        if on_ready is not None:
+            on_ready(pipeline)
+        await pipeline.run(stop)
+        log.info(LogEvent.STOPPED, unfinished=[str(source) for source in pipeline.unfinished])
+        return PartitionRefused.exit_code if pipeline.refused_at_stop else 0
+
+
+def _layered(settings: Settings, clock: Clock, metrics: Metrics) -> Store:
+    """The store's layers, outermost first: one retry, then the measurement of each single try, then the store itself."""
+    inner = open_store(settings.lake.url or "", s3_settings(settings), clock)
+    return RetryingStore(ObservedStore(inner, metrics, clock), clock)
+
+
+async def _demand_lake(settings: Settings, store: Store, clock: Clock) -> None:
+    """The lake is there, takes writes, and honours the condition that exactly-once rests on."""
+    await store.prepare()
+    if settings.lake.allow_at_least_once:
+        return
+    if not await probe_conditional_writes(store, clock):
+        raise Invalid(
+            "this store ignores conditional writes (If-None-Match, If-Match): rows could be written twice",
+            hint="use a store that has them, or accept doubles with STREAMER__LAKE__ALLOW_AT_LEAST_ONCE=true",
+            lake=store.url,
+        )
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """First SIGTERM or SIGINT: stop in order. Second: end now."""
+    loop = asyncio.get_running_loop()
+
+    def heard(number: int) -> None:
+        if stop.is_set():
+            os._exit(STOPPED_BY_SECOND_SIGNAL)
+        log.info(LogEvent.SIGNAL, signal=signal.Signals(number).name)
+        stop.set()
+
+    installed = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        try:
+            loop.add_signal_handler(number, heard, number)
+        except (ValueError, RuntimeError):  # not the main thread: whoever runs us there stops us by the event
+            break
+        installed.append(number)
+    try:
+        yield
+    finally:
+        for number in installed:
+            loop.remove_signal_handler(number)
