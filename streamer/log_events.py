@@ -64,3 +64,12 @@ class LogEvent(StrEnum):
         "batch_read_fallback",
         "this aiokafka is not the one known here: records are read by getmany, more slowly",
     )
+    KAFKA_RESTARTED = "kafka_restarted", "the consumer did not recover from `problem` by itself and is made anew"
+    PARTITION_UNREADABLE = (
+        "partition_unreadable",
+        "a batch in Kafka is damaged or of an unknown compression; it is tried again, the other partitions go on",
+    )
+    HANDOVER_CUT_SHORT = (
+        "handover_cut_short",
+        "partitions were taken away before all that was read could be written; the next owner reads the rest again",
+    )

@@ -1,0 +1,127 @@
+"""The whole pipeline under chance: a seed decides what is sent, what fails, who dies and who comes back from the dead.
+
+    python -m tests.simulation.seeded --seed 7          replays one run and prints its events
+    python -m tests.simulation.seeded --seeds 1000      runs many from --first on; prints the seeds that break the rule
+
+Nothing is random but by the seed: the same one gives the same events, line by line. What must hold is in `watched_lake.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from streamer.testing.manual_clock import FIRST_SECOND, Deadlock, VirtualClock, run_virtual
+from tests.simulation.seeded_story import Story
+
+EVERYTHING_SECONDS = 6 * 3600.0
+"""Virtual. A run that is not at its end by then hangs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a seed: `problems` are violations of the rule, empty where it held."""
+
+    seed: int
+    problems: tuple[str, ...]
+    events: tuple[str, ...]
+    records: int = 0
+    files: int = 0
+    positions: int = 0
+
+    def check(self) -> None:
+        """Raise `AssertionError` with the problems and how to see the run again."""
+        again = f"python -m tests.simulation.seeded --seed {self.seed}"
+        assert not self.problems, f"seed {self.seed}: " + "; ".join(self.problems[:5]) + f"\nreplay: {again}"
+
+
+def run_seed(seed: int) -> Outcome:
+    """Run one seed to its end; nothing is raised for a violation."""
+    events: list[str] = []
+    problems: list[str] = []
+    stories: list[Story] = []
+
+    async def main(clock: VirtualClock) -> None:
+        def event(line: str) -> None:
+            events.append(f"{clock.monotonic() - FIRST_SECOND:10.3f} {line}")
+
+        def unhandled(_: object, context: dict[str, Any]) -> None:
+            problems.append(f"unhandled: {context['message']} {context.get('exception')!r}")
+
+        asyncio.get_running_loop().set_exception_handler(unhandled)
+        with _logged_to(event):
+            story = Story(clock, seed, event)
+            stories.append(story)
+            async with asyncio.timeout(EVERYTHING_SECONDS):
+                await story.run()
+
+    try:
+        run_virtual(main, seed=seed)
+    except (Deadlock, TimeoutError, AssertionError) as error:
+        problems.append(f"never came to its end: {error!r}")
+    except Exception as error:
+        problems.append(f"raised {error!r}")
+    lake = stories[0].lake
+    return Outcome(
+        seed,
+        (*lake.problems, *problems),
+        tuple(events),
+        sum(len(truth.visible) for truth in lake.truth.values()),
+        sum(map(len, lake.ranges.values())),
+        sum(map(len, lake.positions.values())),
+    )
+
+
+@contextmanager
+def _logged_to(event: Callable[[str], None]) -> Iterator[None]:
+    """The daemon's own log lines, among the events."""
+
+    def line(_: object, level: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        name = str(fields.pop("event"))
+        event(f"{level}: {name} " + " ".join(f"{field}={value}" for field, value in fields.items()))
+        raise structlog.DropEvent
+
+    before = structlog.get_config()["processors"]
+    kept = list(before)
+    before[:] = [line]
+    try:
+        yield
+    finally:
+        before[:] = kept
+
+
+def main(arguments: list[str]) -> int:
+    """The command line; exit code 1 where a seed broke the rule."""
+    parser = argparse.ArgumentParser(prog="python -m tests.simulation.seeded", description=__doc__)
+    parser.add_argument("--seed", type=int, help="replay this one and print its events")
+    parser.add_argument("--seeds", type=int, default=100, help="run so many")
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
+    options = parser.parse_args(arguments)
+    if options.seed is not None:
+        outcome = run_seed(options.seed)
+        print("\n".join(outcome.events))
+        print("\n".join(f"PROBLEM {problem}" for problem in outcome.problems) or f"seed {options.seed} holds")
+        return 1 if outcome.problems else 0
+    began, failing, totals = time.monotonic(), [], [0, 0, 0]
+    for seed in range(options.first, options.first + options.seeds):
+        outcome = run_seed(seed)
+        totals = [a + b for a, b in zip(totals, (outcome.records, outcome.files, outcome.positions), strict=True)]
+        if outcome.problems:
+            failing.append(seed)
+            print(f"seed {seed}: {outcome.problems[0]}", flush=True)
+    took = time.monotonic() - began
+    print(f"{options.seeds} seeds, {options.seeds * 60 / took:.0f} a minute, {len(failing)} failed: {failing}")
+    print(f"{totals[0]} records, {totals[1]} batches, {totals[2]} versions of positions")
+    return 1 if failing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
