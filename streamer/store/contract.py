@@ -13,6 +13,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Protocol
 
+from streamer.errors import Denied, Invalid
+
 NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
@@ -55,6 +57,14 @@ class StoredObject:
     body: bytes = field(repr=False)
 
 
+class NoSuchPlace(Invalid):
+    """The bucket or the directory does not exist: create it with `streamer init`, or name another."""
+
+
+class ExpiredCredentials(Denied):
+    """The credentials ran out. The store fetches new ones before its next call, so one more try is worth while."""
+
+
 class Store(Protocol):
     """A bucket with a prefix, or a directory, or a dictionary.
 
@@ -77,7 +87,8 @@ class Store(Protocol):
         ...
 
     async def get_range(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes from `start`; fewer where the object ends. A negative `start` counts from the end. Raises `NotFound`."""
+        """`length` bytes from `start`; fewer where the object ends. A negative `start` counts from the end, and no further than
+        the beginning. Raises `NotFound`."""
         ...
 
     async def head(self, key: str) -> ObjectInfo:
@@ -112,7 +123,8 @@ class Store(Protocol):
     async def prepare(self) -> None:
         """Connect, and find out that the place exists and answers.
 
-        Raises `Invalid` where the bucket or directory does not exist or is in another region, `Denied`, `Unavailable`.
+        Raises `NoSuchPlace` where the bucket or directory does not exist, `Invalid` where it is in another region, `Denied`,
+        `Unavailable`.
         """
         ...
 

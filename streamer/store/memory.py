@@ -1,0 +1,136 @@
+"""A store in a dictionary: the exact twin of the others, for tests and simulations.
+
+Deterministic: given the same calls and clock it does the same. It must never be kinder than a bucket, so every call gives
+other tasks a turn, and a listing is made page by page while others write.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import AsyncIterator, Generator, Mapping
+from dataclasses import replace
+from types import MappingProxyType, coroutine
+
+from streamer.clock import Clock
+from streamer.errors import Conflict, NotFound
+from streamer.store.contract import NO_METADATA, Create, ObjectInfo, Overwrite, PutMode, Replace, StoredObject
+from streamer.store.etags import content_etag
+from streamer.store.limits import check_key, check_metadata, check_prefix
+
+
+@coroutine
+def _turn() -> Generator[None, None, None]:
+    # Not the clock's sleep: no time passes, and a manual clock need not be moved for it.
+    yield
+
+
+class MemoryStore:
+    """Objects in a dictionary.
+
+    name: tells stores of one process apart. conditional_writes: False is a store that takes every PUT, whatever its mode,
+    as old S3-compatible servers do. page: how many keys a listing looks up at a time.
+    """
+
+    def __init__(self, clock: Clock, name: str = "memory", *, conditional_writes: bool = True, page: int = 1000) -> None:
+        self._clock = clock
+        self._name = name
+        self._conditional_writes = conditional_writes
+        self._page = page
+        self._objects: dict[str, StoredObject] = {}
+
+    @property
+    def url(self) -> str:
+        return f"memory://{self._name}"
+
+    @property
+    def conditional_writes(self) -> bool:
+        return self._conditional_writes
+
+    @property
+    def bodies(self) -> Mapping[str, bytes]:
+        """Every object's bytes by key, in the order of the keys. For tests; a copy."""
+        return {key: self._objects[key].body for key in sorted(self._objects)}
+
+    async def get(self, key: str) -> StoredObject:
+        check_key(key)
+        await _turn()
+        return self._find(key)
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        check_key(key)
+        if length < 0:
+            raise ValueError(f"length {length} is negative")
+        await _turn()
+        body = self._find(key).body
+        first = max(0, len(body) + start) if start < 0 else start
+        return body[first : first + length]
+
+    async def head(self, key: str) -> ObjectInfo:
+        check_key(key)
+        await _turn()
+        return self._find(key).info
+
+    async def put(
+        self,
+        key: str,
+        body: bytes | memoryview,
+        *,
+        mode: PutMode,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> str:
+        check_key(key)
+        check_metadata(metadata)
+        await _turn()
+        self._check_mode(key, mode)
+        kept = bytes(body)
+        etag = content_etag(kept)
+        info = ObjectInfo(key, len(kept), etag, self._clock.now(), MappingProxyType(dict(metadata)))
+        self._objects[key] = StoredObject(info, kept)
+        # The answer travels too: a task that is cancelled here has written.
+        await _turn()
+        return etag
+
+    def _check_mode(self, key: str, mode: PutMode) -> None:
+        if not self._conditional_writes:
+            return
+        there = self._objects.get(key)
+        match mode:
+            case Create() if there is not None:
+                raise Conflict("the object is already there", key=key)
+            case Replace(etag) if there is None or there.info.etag != etag:
+                raise Conflict("the object is not the version to replace", key=key)
+            case Create() | Replace() | Overwrite():
+                pass
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        await _turn()
+        self._objects.pop(key, None)
+        await _turn()
+
+    async def list(self, prefix: str = "", *, start_after: str = "") -> AsyncIterator[ObjectInfo]:
+        check_prefix(prefix)
+        last = start_after
+        while True:
+            await _turn()
+            # Code points sort as their UTF-8 bytes do.
+            keys = sorted(self._objects)
+            at = max(bisect_left(keys, prefix), bisect_right(keys, last))
+            page = [key for key in keys[at : at + self._page] if key.startswith(prefix)]
+            for info in [self._objects[key].info for key in page]:
+                yield replace(info, metadata=None)
+            if len(page) < self._page:
+                return
+            last = page[-1]
+
+    def _find(self, key: str) -> StoredObject:
+        if (found := self._objects.get(key)) is None:
+            raise NotFound("no such object", key=key)
+        return found
+
+    async def prepare(self) -> None:
+        await _turn()
+
+    async def close(self) -> None:
+        """There is nothing to close; the objects stay."""
