@@ -52,7 +52,7 @@ def configure(
         else structlog.processors.JSONRenderer(serializer=_json_text)
     )
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if readable else "iso", utc=True)
-    finish: list[Processor] = [structlog.processors.format_exc_info, Redaction(secrets), renderer]
+    finish: list[Processor] = [structlog.processors.format_exc_info, Redaction(secrets), _in_reading_order, renderer]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, stamp, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -166,6 +166,11 @@ class _Lines:
                 self.lost += 1
 
     debug = info = warning = warn = error = err = critical = fatal = exception = failure = log = msg
+
+
+def _in_reading_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    first = [name for name in ("timestamp", "level", "event") if name in event]
+    return {name: event[name] for name in (*first, *event)}
 
 
 def _json_text(event: Any, **_: Any) -> str:

@@ -1,0 +1,131 @@
+"""The section of one stream, and the three streams that need none.
+
+Only what a user writes; `streams.py` makes from it the layout that decides rows and keys.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+
+from streamer.config.sections import Section
+from streamer.config.values import Duration, Meaning, Size, TextList, at_least, none_if_empty, parse_lower, parse_rule
+
+STREAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
+
+BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    "ticks": {"schema": "tick"},
+    "signals": {"schema": "signal"},
+    "features": {"schema": "feature"},
+}
+"""The lowest source of the configuration: a file extends these field by field."""
+
+PATHS: Mapping[str, str] = {
+    "tick": "symbol={symbol}/date={date}",
+    "signal": "date={date}",
+    "feature": "date={date}",
+    "raw": "date={date}",
+}
+"""The partition path of a stream that names none, by its schema."""
+
+
+class CutSection(Section):
+    """When a batch is closed: whichever comes first."""
+
+    rows: int = Field(default=500_000, ge=1, le=100_000_000, description="Records in the batch.")
+    bytes: Size = Field(default=64 << 20, description="Keys and values as Kafka delivered them, decompressed.")
+    age: Annotated[Duration, AfterValidator(at_least(0.01, "10ms"))] = Field(
+        default=60.0, description="Since the batch's first record arrived."
+    )
+    idle: Annotated[
+        Annotated[Duration, AfterValidator(at_least(0.01, "10ms"))] | None, BeforeValidator(none_if_empty), Meaning("duration")
+    ] = Field(default=None, description="Since its last record arrived; never where not set.")
+
+
+class HistorySection(Section):
+    """Feature history for warm starts. **Accepted, and not used yet** by this release."""
+
+    window: int = Field(
+        default=20, ge=1, le=100_000, description="Feature rows kept for each symbol. Not used by this release."
+    )
+    snapshot_every: Annotated[Duration, AfterValidator(at_least(0.1, "100ms"))] = Field(
+        default=30.0, description="How often the history is saved. Not used by this release."
+    )
+    document: str = Field(
+        default="state/feature_history_latest.json", min_length=1, description="Key of the document. Not used by this release."
+    )
+
+
+class StreamSection(Section):
+    """One topic, its schema, and its place in the lake."""
+
+    enabled: bool = Field(default=True, description="`false` switches the stream off.")
+    topic: Annotated[str | None, BeforeValidator(none_if_empty), Meaning("text")] = Field(
+        default=None, description="The Kafka topic; the stream's name where not set. Two streams cannot share one."
+    )
+    schema_name: Annotated[Literal["tick", "signal", "feature", "raw"], BeforeValidator(parse_lower)] = Field(
+        alias="schema", description="The columns to begin with; `raw` keeps the bytes as they came."
+    )
+    path: Annotated[str | None, Meaning("text")] = Field(
+        default=None,
+        description="Folders of the data files below `raw/{stream}/`: columns, `{date}`, `{hour}`, strftime of the event time. "
+        "Where not set: `symbol={symbol}/date={date}` for ticks, else `date={date}`.",
+    )
+    format: Annotated[Literal["parquet", "ndjson.zst", "ndjson.gz"], BeforeValidator(parse_lower)] = Field(
+        default="parquet", description="Format of the data files."
+    )
+    cut: CutSection = Field(default_factory=CutSection, description="When a batch is closed.")
+    columns: dict[str, str] = Field(
+        default_factory=dict,
+        description="Columns beyond the schema, `name = Arrow type`; a name that the schema has changes that column's type.",
+    )
+    aliases: dict[str, TextList] = Field(
+        default_factory=dict, description="Other names that messages use for a column, `column = [names]`."
+    )
+    unknown: Annotated[Literal["extra", "drop"], BeforeValidator(parse_lower)] = Field(
+        default="extra",
+        description="Fields that no column names: kept as JSON text in the column `extra`, or dropped and counted.",
+    )
+    timestamp_fallback: Annotated[Literal["kafka", "dead-letter"], BeforeValidator(parse_lower)] = Field(
+        default="kafka", description="A message without a time of its own: take Kafka's, or make it a dead letter."
+    )
+    rules: TextList = Field(
+        default=(),
+        description='What must hold of a row, such as `"price > 0"`; else it is a dead letter. A null passes.',
+    )
+    allowed_lateness: Duration = Field(
+        default=0.0, description="How long after its time a record may arrive before the day counts as complete."
+    )
+    history: HistorySection | None = Field(default=None, description="Feature history. Accepted, and not used yet.")
+
+    @field_validator("topic")
+    @classmethod
+    def _topic_is_possible(cls, value: str | None) -> str | None:
+        if value is not None and (not _TOPIC.fullmatch(value) or value in (".", "..")):
+            raise ValueError("a topic's name has at most 249 letters, digits, dots, underscores and hyphens")
+        return value
+
+    @field_validator("rules")
+    @classmethod
+    def _rules_can_be_read(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for rule in value:
+            parse_rule(rule)
+        return value
+
+    @field_validator("columns", "aliases")
+    @classmethod
+    def _names_are_possible(cls, value: dict[str, object]) -> dict[str, object]:
+        for name in value:
+            if not name or len(name) > 128 or not name.isprintable():
+                raise ValueError("a column's name has 1 to 128 printable characters")
+        return value
+
+    @model_validator(mode="after")
+    def _raw_has_no_columns(self) -> Self:
+        if self.schema_name == "raw" and (self.columns or self.aliases or self.rules):
+            raise ValueError("the schema raw keeps the bytes as they came: it takes no columns, aliases or rules")
+        return self

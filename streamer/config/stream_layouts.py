@@ -1,0 +1,78 @@
+"""From the sections of the streams to streams as the pipeline runs them, layouts included. Pure.
+
+Everything that a layout can be wrong about is found here, before anything is connected.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from streamer.config.settings import Settings
+from streamer.config.stream import PATHS, StreamSection
+from streamer.config.values import parse_rule
+from streamer.errors import Invalid
+from streamer.layout import Column, Layout, Rule, arrow_type
+from streamer.schemas import SCHEMAS, columns_of
+from streamer.streams import CutLimits, Stream
+from streamer.write.partition_path import PartitionPath
+
+
+def streams(settings: Settings) -> tuple[Stream, ...]:
+    """The enabled streams, in the order of the configuration.
+
+    Raises `Invalid`, naming the stream, for columns, types, aliases, rules or path templates that cannot be.
+    """
+    return tuple(_stream(name, section) for name, section in settings.enabled_streams.items())
+
+
+def _stream(name: str, section: StreamSection) -> Stream:
+    try:
+        layout = _layout(name, section)
+    except Invalid as error:
+        raise Invalid(f"streams.{name}: {error.message}", hint=error.hint, **error.context) from error
+    cut = section.cut
+    return Stream(
+        name=name,
+        topic=section.topic or name,
+        layout=layout,
+        cut=CutLimits(rows=cut.rows, bytes=cut.bytes, age_seconds=cut.age, idle_seconds=cut.idle),
+        allowed_lateness_seconds=section.allowed_lateness,
+    )
+
+
+def _layout(name: str, section: StreamSection) -> Layout:
+    built_in = {column.name for column in SCHEMAS[section.schema_name]}
+    columns = columns_of(
+        section.schema_name,
+        {column: type_ for column, type_ in section.columns.items() if column not in built_in},
+        section.aliases,
+        {column: type_ for column, type_ in section.columns.items() if column in built_in},
+    )
+    path = PATHS[section.schema_name] if section.path is None else section.path
+    PartitionPath.parse(path, columns)
+    return Layout(
+        stream=name,
+        schema=section.schema_name,
+        columns=columns,
+        path=path,
+        format=section.format,
+        unknown=section.unknown,
+        timestamp_fallback=section.timestamp_fallback,
+        rules=tuple(_rule(text, columns) for text in section.rules),
+    )
+
+
+def _rule(text: str, columns: tuple[Column, ...]) -> Rule:
+    name, operator, limit = parse_rule(text)
+    column = next((c for c in columns if c.name == name), None)
+    if column is None:
+        known = ", ".join(c.name for c in columns if _is_number(c))
+        raise Invalid(f"rule {text!r} names a column that is not there", hint=f"use one of {known}, or declare the column")
+    if not _is_number(column):
+        raise Invalid(f"rule {text!r} compares {column.type} with a number", hint="rules are for columns of numbers")
+    return Rule(name, operator, limit)
+
+
+def _is_number(column: Column) -> bool:
+    kind, kinds = arrow_type(column.type), pa.types
+    return bool(kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_decimal(kind))
