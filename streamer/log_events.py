@@ -29,7 +29,6 @@ class LogEvent(StrEnum):
         "stopped",
         "the process ends; `unfinished` partitions will be read again by the next owner, without loss or double",
     )
-    NOT_STARTED = "not_started", "the process ends before it began; `hint` says what to do"
     TASK_DIED = "task_died", "a part of the daemon ended unexpectedly; the process stops, so that it can be restarted"
     CAUGHT_UP = "caught_up", "every partition has reached the end offset seen at start (--until-caught-up)"
     # partitions
