@@ -89,6 +89,13 @@ class Ownership:
         """Put on record that Kafka lost offsets before they were sealed."""
         return await self._swap(self.position.skipping(gap))
 
+    async def accept(self, expected: Position, *, cluster_id: str, start: int) -> Position:
+        """Begin a new lineage over exactly the version `expected`, at an operator's word. Raises `Fenced` where
+        another version is there."""
+        if await self.look() != expected:
+            raise Fenced("the position has changed since it was looked at; look again", key=self._key)
+        return await self._swap(expected.accepting(cluster_id, start, self._writer, self._host))
+
     async def _swap(self, target: Position) -> Position:
         """Write `target` over the version known. Returns the version that is now the truth, which is `target` unless an
         older request of ours landed first."""

@@ -26,7 +26,7 @@ class WrittenPartitions:
         task = self._listings.get(stream)
         if task is None:
             task = self._listings[stream] = asyncio.create_task(self._list(stream), name=f"list {stream}")
-            task.add_done_callback(lambda _: self._listings.pop(stream, None))
+            task.add_done_callback(lambda done: self._listed(stream, done))
         if source in await asyncio.shield(task):
             raise PartitionRefused(
                 "the lake has files of this partition but no position",
@@ -35,6 +35,11 @@ class WrittenPartitions:
                 topic=source.topic,
                 partition=source.partition,
             )
+
+    def _listed(self, stream: str, done: asyncio.Task[frozenset[TopicPartition]]) -> None:
+        self._listings.pop(stream, None)
+        if not done.cancelled():
+            done.exception()  # for those who still wait; where all have gone, the loop must not complain that nobody looked
 
     async def _list(self, stream: str) -> frozenset[TopicPartition]:
         found: set[TopicPartition] = set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import json
 import shutil
 import sys
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "lake"))
 from lake_builder import small_lake
 
 _TEMPLATE = tempfile.TemporaryDirectory(prefix="streamer-lake-")
+atexit.register(_TEMPLATE.cleanup)
 
 
 def build(path: Path) -> Path:

@@ -1,0 +1,173 @@
+"""The rows of a stream, file by file, as SQL engines would see them: filtered, projected, in bounded memory.
+
+Folders that cannot hold a row asked for are never opened; of a large Parquet file only the columns needed are fetched.
+Order: by key, so by folder and then as in Kafka. No row is there twice, so nothing is deduplicated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamer.errors import Damaged, Invalid, NotFound
+from streamer.keys import parse_data_key
+from streamer.lake.inventory import Folder, LakeFile
+from streamer.lake.layouts import read_layouts
+from streamer.lake.path_filter import SYMBOL, PathFilter
+from streamer.lake.stored_file import Unreadable, read_file
+from streamer.layout import TIMESTAMP, Layout
+from streamer.store.contract import Store
+from streamer.workers import InlineWorkers, Workers
+
+FILES_AHEAD = 4
+KAFKA_TIMESTAMP = "_timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked for: rows with `start <= event time < end` (aware; None: open) of `symbols` (None: all).
+
+    `columns`: which, in this order; None: all. `limit`: at most so many rows.
+    """
+
+    stream: str
+    start: datetime | None = None
+    end: datetime | None = None
+    symbols: frozenset[str] | None = None
+    columns: tuple[str, ...] | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A query, prepared. `schema` is that of every batch; the columns of all layouts that the stream ever had."""
+
+    query: Query
+    schema: pa.Schema
+    event_time: str
+    _store: Store = field(repr=False)
+    _workers: Workers = field(repr=False)
+    _filters: tuple[PathFilter, ...] = field(repr=False)
+    _full_schema: pa.Schema = field(repr=False)
+
+    async def files(self) -> AsyncIterator[LakeFile]:
+        """The files that may hold rows asked for, by key."""
+        prefixes = sorted({prefix for each in self._filters for prefix in each.prefixes()})
+        previous = ""
+        for prefix in prefixes:
+            if previous and prefix.startswith(previous):
+                continue  # listed already, as part of a shorter one
+            previous = prefix
+            async for item in self._store.list(prefix):
+                key = parse_data_key(item.key)
+                if key is not None and any(each.may_hold(key.partition_path) for each in self._filters):
+                    folder = Folder(key.stream, key.partition_path, key.suffix, dead_letters=False)
+                    yield LakeFile(folder, key.range, item.size_bytes)
+
+    async def batches(self) -> AsyncIterator[pa.RecordBatch]:
+        """The rows. Holds at most five files' columns. Raises `Damaged` where a file cannot be read."""
+        left = self.query.limit
+        async for table in self._tables():
+            for batch in table.to_batches():
+                if not batch.num_rows:
+                    continue
+                if left is not None and batch.num_rows >= left:
+                    yield batch.slice(0, left)
+                    return
+                left = left - batch.num_rows if left is not None else None
+                yield batch
+
+    async def _tables(self) -> AsyncIterator[pa.Table]:
+        ahead: deque[asyncio.Task[pa.Table | None]] = deque()
+        # With a small limit the first file mostly has enough: the others would be fetched for nothing.
+        most = 0 if self.query.limit is not None and self.query.limit <= 1000 else FILES_AHEAD
+        try:
+            async for file in self.files():
+                ahead.append(asyncio.create_task(self._read(file), name="scan"))
+                while len(ahead) > most:
+                    if (table := await ahead.popleft()) is not None:
+                        yield table
+            while ahead:
+                if (table := await ahead.popleft()) is not None:
+                    yield table
+        finally:
+            for task in ahead:
+                task.cancel()
+            await asyncio.gather(*ahead, return_exceptions=True)
+
+    async def _read(self, file: LakeFile) -> pa.Table | None:
+        needed = set(self.schema.names)
+        if self.query.start is not None or self.query.end is not None:
+            needed.add(self.event_time)
+        if self.query.symbols is not None:
+            needed.add(SYMBOL)
+        try:
+            stored = await read_file(self._store, file, needed, self._full_schema, self._workers)
+        except NotFound:
+            return None  # merged or expired since it was listed
+        except Unreadable as error:
+            raise Damaged(f"a data file cannot be read: {error}", hint="run `streamer verify`", key=file.key) from error
+        assert stored.table is not None
+        return await self._workers.run(self._select, stored.table, file)
+
+    def _select(self, table: pa.Table, file: LakeFile) -> pa.Table:
+        query = self.query
+        if query.start is not None or query.end is not None:
+            times = table[self.event_time]
+            if query.start is not None:
+                table = table.filter(pc.greater_equal(times, pa.scalar(query.start)))
+            if query.end is not None:
+                table = table.filter(pc.less(table[self.event_time], pa.scalar(query.end)))
+        if query.symbols is not None:
+            table = table.filter(pc.is_in(table[SYMBOL], value_set=pa.array(sorted(query.symbols), pa.string())))
+        try:
+            return _aligned(table, self.schema)
+        except pa.ArrowException as error:
+            hint = "the column's type changed; ask for other columns with --columns"
+            raise Invalid(f"a column does not fit the others of its stream: {error}", hint=hint, key=file.key) from error
+
+
+async def prepare_scan(store: Store, query: Query, workers: Workers | None = None) -> Scan:
+    """Find out which columns the stream has, and check the query against them.
+
+    Raises `Invalid` for a stream that the lake does not have, a column or filter that it has not, or columns whose types
+    contradict each other between its layouts.
+    """
+    layouts = [layout for layout in await read_layouts(store) if layout.stream == query.stream]
+    if not layouts:
+        raise Invalid(f"the lake has no stream {query.stream!r}", hint="`streamer ls` shows those it has", lake=store.url)
+    known = sorted(dict.fromkeys(name for layout in layouts for name in layout.arrow_schema.names), key=lambda n: n[:1] == "_")
+    names = known if query.columns is None else list(query.columns)
+    if unknown := [name for name in names if name not in known]:
+        raise Invalid(f"{query.stream} has no column {', '.join(unknown)}", hint=f"it has {', '.join(known)}")
+    if query.symbols is not None and SYMBOL not in known:
+        raise Invalid(f"{query.stream} has no column {SYMBOL}", hint="leave --symbol out")
+    event_time = TIMESTAMP if TIMESTAMP in known else KAFKA_TIMESTAMP
+    full = _union(layouts, {*names, event_time} | ({SYMBOL} if query.symbols is not None else set()))
+    filters = tuple(PathFilter.of(layout, query.start, query.end, query.symbols) for layout in layouts)
+    schema = pa.schema([full.field(name) for name in names])
+    return Scan(query, schema, event_time, store, workers or InlineWorkers(), filters, full)
+
+
+def _union(layouts: Collection[Layout], names: Collection[str]) -> pa.Schema:
+    """The columns `names` of all layouts, all nullable: what one layout lacks is null in its rows."""
+    schemas = [pa.schema([field for field in layout.arrow_schema if field.name in names]) for layout in layouts]
+    try:
+        merged = pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise Invalid(f"a column changed its type: {error}", hint="ask for the other columns with --columns") from error
+    return pa.schema([field.with_nullable(True) for field in merged])
+
+
+def _aligned(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    columns = [
+        table[field.name].cast(field.type) if field.name in table.column_names else pa.nulls(table.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
