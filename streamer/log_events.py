@@ -22,7 +22,10 @@ class LogEvent(StrEnum):
 
     # the process
     STARTED = "started", "the daemon is configured and connected; fields say to what"
-    SETTING_UNUSED = "setting_unused", "a setting was accepted that this release does not use, or that has no effect as it stands"
+    SETTING_UNUSED = (
+        "setting_unused",
+        "a setting was accepted that this release does not use, or that has no effect as it stands",
+    )
     SIGNAL = "signal", "a signal was heard: the process stops in order; a second one ends it at once"
     STOPPING = "stopping", "a signal or the end of the work: batches are cut, written and committed within the budget"
     STOPPED = (
@@ -54,6 +57,29 @@ class LogEvent(StrEnum):
         "unknown_fields",
         "messages have fields that no column names; `streamer columns TOPIC` prints the TOML to declare them",
     )
+    # the day
+    THROUGH_WAITS = (
+        "through_waits",
+        "an idle partition could not say that a day is complete, for Kafka or the lake did not answer; it is tried again",
+    )
+    ARCHIVE_DAY_CLOSED = "archive_day_closed", "the day is in the archive, and its certificate says what is in it"
+    ARCHIVE_DAY_REOPENED = (
+        "archive_day_reopened",
+        "data of a certified day came late: the day is closed again, as the next revision",
+    )
+    ARCHIVE_WAITS = (
+        "archive_waits",
+        "an ended day cannot be closed yet; `partitions` say which are not complete, and up to when they are",
+    )
+    ARCHIVE_FAILED = "archive_failed", "a day could not be closed; nothing of it is certified, and the next pass tries again"
+    ARCHIVE_TAKEN_OVER = (
+        "archive_taken_over",
+        "another replica closes days now; this one stops in the middle and leaves nothing half done",
+    )
+    RETENTION_REMOVED = (
+        "retention_removed",
+        "old files were removed as configured; what they held is in the archive, verified just before",
+    )
     # services
     MEMORY_FULL = "memory_full", "the budget is used up: fetching waits until batches have been written"
     KAFKA_UNHEALTHY = "kafka_unhealthy", "the consumer does not work; `problem` says what is wrong"
@@ -71,4 +97,30 @@ class LogEvent(StrEnum):
     HANDOVER_CUT_SHORT = (
         "handover_cut_short",
         "partitions were taken away before all that was read could be written; the next owner reads the rest again",
+    )
+    # feature history
+    HISTORY_RESTORED = "history_restored", "the feature history of a partition is read back; what came after it is read again"
+    HISTORY_COMPLETE = "history_complete", "the feature history has reached what is committed"
+    HISTORY_IGNORED = (
+        "history_ignored",
+        "a saved feature history was not used, because it is damaged or does not fit the position; it is built anew",
+    )
+    HISTORY_SHORT = (
+        "history_short",
+        "rows that belong to the feature history are no longer to be had; it starts with what there is",
+    )
+    HISTORY_SAVE_FAILED = "history_save_failed", "a feature history could not be saved; the next snapshot tries again"
+    HISTORY_UNREADABLE = "history_unreadable", "the saved history of a partition cannot be read; the merged one waits for it"
+    HISTORY_WOULD_GO_BACK = (
+        "history_would_go_back",
+        "the merged history knows more of a partition than the partition's own document; it stays as it is",
+    )
+    HISTORY_TOO_BIG = (
+        "history_too_big",
+        "feature histories use up their half of the memory budget: symbols leave; raise memory.budget or lower history.window",
+    )
+    HISTORY_ABSENT = "history_absent", "a reader asked for feature history and the lake has none; it gets an empty one"
+    HISTORY_DAMAGED = (
+        "history_damaged",
+        "a reader found a damaged feature history and took the newest older one that can be read",
     )

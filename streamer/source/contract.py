@@ -25,7 +25,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True)
 class OutOfRange:
-    """A position that Kafka no longer (or not yet) has; `offset` is what was asked for."""
+    """A position that Kafka no longer (or not yet) has; `offset` is what was asked for.
+
+    It is reported once: after it nothing comes of the partition, neither records nor another report, before the next
+    `seek`."""
 
     source: TopicPartition
     offset: int
@@ -40,14 +43,20 @@ class Polled:
 
 
 class AssignmentHandler(Protocol):
-    """What a source tells when the group's assignment changes. Eager protocol: all partitions go, then all new ones come."""
+    """What a source tells when the group's assignment changes. Eager protocol: all partitions go, then all new ones come.
+
+    What a method of the handler raises is raised again by the next `poll`: the group goes on, the daemon does not.
+    """
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are ours. Must return at once: the handler starts its own work and seeks when it is ready."""
+        """These partitions are ours: all of them, also those that were ours before, and possibly none. Must return at
+        once: the handler starts its own work and seeks when it is ready."""
         ...
 
     async def revoked(self, partitions: Collection[TopicPartition]) -> None:
-        """These partitions are being taken away. The source waits for this, up to its own deadline, then goes on."""
+        """These partitions are being taken away. The source waits for this up to its own deadline, then cancels it and
+        goes on. Nothing more is delivered of them from the moment of the call; commits are still accepted during it. Not
+        called where there is nothing to take away."""
         ...
 
 
@@ -55,7 +64,8 @@ class Source(Protocol):
     """A member of a consumer group. Methods may raise `Unavailable`, `Denied` (authentication, authorisation) and `Invalid`."""
 
     async def start(self, topics: Collection[str], handler: AssignmentHandler) -> None:
-        """Connect and join. Topics that do not exist are waited for, never created (see `missing_topics`)."""
+        """Connect and join. Returns once Kafka has answered, without waiting for an assignment. Topics that do not exist
+        are waited for, never created (see `missing_topics`). `Unavailable` where no broker answers in time."""
         ...
 
     def missing_topics(self) -> frozenset[str]:
@@ -81,7 +91,8 @@ class Source(Protocol):
         ...
 
     async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Bounds]:
-        """What Kafka holds now. May be called for partitions that are not assigned."""
+        """What Kafka holds now. May be called for partitions that are not assigned. Those that Kafka does not know are
+        absent from the answer."""
         ...
 
     async def committed(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from streamer.clock import Clock
 from streamer.errors import Denied, OutcomeUnknown, StreamerError, Unavailable
-from streamer.store.contract import NO_METADATA, ExpiredCredentials, ObjectInfo, PutMode, Store, StoredObject
+from streamer.store.contract import NO_METADATA, ExpiredCredentials, ObjectInfo, Part, PutMode, Store, StoredObject, Upload
 
 T = TypeVar("T")
 
@@ -40,7 +40,7 @@ class FaultKind(StrEnum):
 class Fault:
     """One line of a script.
 
-    operation and key are shell patterns over `get`, `get_range`, `head`, `put`, `delete`, `list`, `prepare`, and over the
+    operation and key are shell patterns over the names of the methods (`get`, `put`, `put_part`, `list`, ...), and over the
     key (for `list` its prefix, for `prepare` an empty text). The first `skip` calls that match pass; then `times` calls
     fail (None: all of them).
     """
@@ -175,6 +175,38 @@ class FailingStore:
         return await self._write(
             "put", key, lambda: self.inner.put(key, sent, mode=mode, metadata=named, content_type=content_type)
         )
+
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        named = dict(metadata)
+        return await self._write(
+            "begin_upload",
+            key,
+            lambda: self.inner.begin_upload(key, part_bytes=part_bytes, metadata=named, content_type=content_type),
+        )
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        return await self._write("put_part", upload.key, lambda: self.inner.put_part(upload, number, body))
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        sent = tuple(parts)
+        return await self._write("complete_upload", upload.key, lambda: self.inner.complete_upload(upload, sent, mode=mode))
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._write("abort_upload", upload.key, lambda: self.inner.abort_upload(upload))
+
+    async def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        async def everything() -> list[Upload]:
+            return [upload async for upload in self.inner.list_uploads(prefix)]
+
+        for upload in await self._read("list_uploads", prefix, everything):
+            yield upload
 
     async def delete(self, key: str) -> None:
         await self._write("delete", key, lambda: self.inner.delete(key))

@@ -30,6 +30,7 @@ class StoreContract:
     # How many keys the listings are tried over.
     many = 300
     big_bytes = 10 << 20
+    part_bytes = 5 << 20
 
     @pytest.fixture
     def other(self, store: Store) -> Store:
@@ -414,3 +415,83 @@ class StoreContract:
         assert store.conditional_writes
         await store.close()
         await store.close()
+
+    # Uploads in parts.
+
+    async def test_parts_become_an_object_when_they_are_completed_and_not_before(self, store: Store) -> None:
+        body = random.Random(4).randbytes(self.part_bytes + 1000)
+        upload = await store.begin_upload("models/big", part_bytes=self.part_bytes, metadata={"rows": "1"})
+        second = await store.put_part(upload, 2, body[self.part_bytes :])
+        first = await store.put_part(upload, 1, body[: self.part_bytes])
+        assert await keys_of(store) == []
+
+        etag = await store.complete_upload(upload, [first, second], mode=Create())
+
+        found = await store.get("models/big")
+        assert (found.body, found.info.etag, found.info.metadata) == (body, etag, {"rows": "1"})
+        assert [upload async for upload in store.list_uploads()] == []
+
+    async def test_completing_an_upload_keeps_to_create(self, store: Store) -> None:
+        await store.put("models/there", b"first", mode=Create())
+        upload = await store.begin_upload("models/there", part_bytes=self.part_bytes)
+        part = await store.put_part(upload, 1, b"second")
+
+        with pytest.raises(Conflict):
+            await store.complete_upload(upload, [part], mode=Create())
+        assert (await store.get("models/there")).body == b"first"
+        await store.complete_upload(upload, [part], mode=Overwrite())
+        assert (await store.get("models/there")).body == b"second"
+
+    async def test_completing_an_upload_keeps_to_replace(self, store: Store) -> None:
+        stale = await store.put("models/there", b"first", mode=Create())
+        etag = await store.put("models/there", b"second", mode=Overwrite())
+        upload = await store.begin_upload("models/there", part_bytes=self.part_bytes)
+        part = await store.put_part(upload, 1, b"third")
+
+        with pytest.raises(Conflict):
+            await store.complete_upload(upload, [part], mode=Replace(stale))
+        assert (await store.get("models/there")).body == b"second"
+        await store.complete_upload(upload, [part], mode=Replace(etag))
+        assert (await store.get("models/there")).body == b"third"
+
+    async def test_an_aborted_upload_leaves_nothing(self, store: Store) -> None:
+        upload = await store.begin_upload("models/never", part_bytes=self.part_bytes)
+        await store.put_part(upload, 1, b"x")
+        assert [(found.key, found.id) async for found in store.list_uploads("models/")] == [("models/never", upload.id)]
+        assert [found async for found in store.list_uploads("raw/")] == []
+
+        await store.abort_upload(upload)
+        await store.abort_upload(upload)
+
+        assert await keys_of(store) == []
+        assert [found async for found in store.list_uploads()] == []
+
+    async def test_an_aborted_upload_takes_nothing_more(self, store: Store) -> None:
+        upload = await store.begin_upload("models/never", part_bytes=self.part_bytes)
+        part = await store.put_part(upload, 1, b"x")
+        await store.abort_upload(upload)
+
+        with pytest.raises(Conflict):
+            await store.complete_upload(upload, [part], mode=Create())
+        with pytest.raises(Conflict):
+            await store.put_part(upload, 1, b"x")
+        assert await keys_of(store) == []
+
+    async def test_a_part_that_is_sent_twice_counts_once(self, store: Store) -> None:
+        upload = await store.begin_upload("models/twice", part_bytes=self.part_bytes)
+        await store.put_part(upload, 1, b"again")
+        part = await store.put_part(upload, 1, b"again")
+
+        await store.complete_upload(upload, [part], mode=Create())
+
+        assert (await store.get("models/twice")).body == b"again"
+
+    async def test_an_upload_that_was_found_in_the_list_can_be_aborted(self, store: Store) -> None:
+        await store.begin_upload("models/orphan", part_bytes=self.part_bytes)
+
+        async for found in store.list_uploads("models/"):
+            assert found.begun is not None
+            assert found.begun.tzinfo is not None
+            await store.abort_upload(found)
+
+        assert [found async for found in store.list_uploads()] == []

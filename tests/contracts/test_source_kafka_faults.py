@@ -18,10 +18,10 @@ from streamer.embedded.mock_cluster import MockCluster
 from streamer.errors import Denied, Invalid, Unavailable
 from streamer.records import TopicPartition
 from streamer.source import record_batches
+from streamer.source.batch_reader import BatchReader
 from streamer.source.contract import Polled
 from streamer.source.getmany import GetmanyReader
 from streamer.source.kafka import KafkaSource
-from streamer.source.record_batches import BatchReader
 from streamer.source.settings import KafkaSettings
 from streamer.workers import InlineWorkers, ThreadWorkers
 from tests.contracts.kafka_world import KafkaWorld
@@ -38,6 +38,10 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[MockWorld]:
         world = MockWorld(cluster, request.param)
         yield world
         await world.close()
+
+
+BATCHES = pytest.mark.parametrize("world", ["batches"], indirect=True)
+"""For what does not depend on the reader; tests/live runs the rest of the contract with both."""
 
 
 async def one_partition(world: KafkaWorld, records: int, **changes: Any) -> tuple[KafkaSource, Owner, TopicPartition]:
@@ -92,9 +96,9 @@ async def test_a_cancelled_poll_loses_and_doubles_nothing(world: MockWorld) -> N
 
 async def test_a_seek_at_any_moment_of_a_poll_brings_what_was_sought(world: MockWorld) -> None:
     source, _, partition = await one_partition(world, 500)
-    for turns in range(0, 40, 3):
+    for turns in range(0, 40, 8):
         source.seek(partition, 0)
-        poll = asyncio.create_task(source.poll([partition], 0.3))
+        poll = asyncio.create_task(source.poll([partition], 0.2))
         for _ in range(turns):
             await asyncio.sleep(0)
         source.seek(partition, 123)
@@ -105,9 +109,10 @@ async def test_a_seek_at_any_moment_of_a_poll_brings_what_was_sought(world: Mock
         assert first.start == 123
 
 
+@BATCHES
 async def test_a_broker_that_falls_silent_shows_in_health_and_holds_nothing_up(world: MockWorld) -> None:
     source, _, partition = await one_partition(
-        world, 5, unhealthy_after_seconds=0.5, request_timeout_seconds=1.0, commit_timeout_seconds=0.5, stop_timeout_seconds=2.0
+        world, 5, unhealthy_after_seconds=0.4, request_timeout_seconds=0.4, commit_timeout_seconds=0.3, stop_timeout_seconds=1.0
     )
     await read(source, partition, 5)
     healthy = source.health()
@@ -137,6 +142,7 @@ async def test_a_broker_that_falls_silent_shows_in_health_and_holds_nothing_up(w
     assert loop.time() - start < 10
 
 
+@BATCHES
 async def test_after_an_outage_the_source_goes_on_where_it_was(world: MockWorld) -> None:
     source, _, partition = await one_partition(world, 5, request_timeout_seconds=1.0)
     before = await read(source, partition, 5)
@@ -151,6 +157,7 @@ async def test_after_an_outage_the_source_goes_on_where_it_was(world: MockWorld)
     assert values(after) == [b"after"]
 
 
+@BATCHES
 async def test_a_commit_outlives_a_moving_coordinator(world: MockWorld) -> None:
     source, _, partition = await one_partition(world, 2)
     await world.cluster.fail_requests(OFFSET_COMMIT, [NOT_COORDINATOR, COORDINATOR_GONE, COORDINATOR_LOADING])
@@ -161,6 +168,7 @@ async def test_a_commit_outlives_a_moving_coordinator(world: MockWorld) -> None:
     assert await source.committed([partition]) == {partition: 2}
 
 
+@BATCHES
 async def test_a_commit_of_a_member_that_the_group_has_forgotten_is_refused(world: MockWorld) -> None:
     source, _, partition = await one_partition(world, 2)
     await world.cluster.fail_requests(OFFSET_COMMIT, [UNKNOWN_MEMBER])
@@ -250,6 +258,7 @@ async def test_a_dead_fetch_task_is_noticed_and_the_consumer_replaced(world: Moc
     assert source.health() is None
 
 
+@BATCHES
 async def test_many_partitions_share_the_prefetch_budget(world: MockWorld) -> None:
     topic = world.name()
     await world.create_topic(topic, 16)
@@ -259,6 +268,19 @@ async def test_many_partitions_share_the_prefetch_budget(world: MockWorld) -> No
     await owner.until(lambda: len(owner.owned) == 16, "all of them")
 
     assert source.prefetch_bytes() == (4 << 20) + (1 << 20)
+
+
+@BATCHES
+async def test_two_sources_of_one_process_do_not_claim_each_others_partitions(world: MockWorld) -> None:
+    first, _, partition = await one_partition(world, 0)
+    second, _, other = await one_partition(world, 0)
+    assert first._consumer is not None
+    assert second._consumer is not None
+    mine, others = first._consumer.assignor, second._consumer.assignor
+
+    assert [TopicPartition(*claimed) for claimed in mine.member_assignment] == [partition]
+    assert [TopicPartition(*claimed) for claimed in others.member_assignment] == [other]
+    assert mine.generation == first._token[0] >= 0
 
 
 @pytest.mark.parametrize("mode", ["auto", "batches"])
@@ -299,12 +321,12 @@ async def listening(answer: Answer) -> AsyncIterator[str]:
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
-        yield "127.0.0.1:%d" % server.sockets[0].getsockname()[1]
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         await asyncio.gather(*handlers)
 
 
 def settings_for(address: str, **changes: Any) -> KafkaSettings:
-    return replace(KafkaSettings(bootstrap_servers=address, start_timeout_seconds=1.0), **changes)
+    return replace(KafkaSettings(bootstrap_servers=address, start_timeout_seconds=0.4), **changes)
 
 
 async def start(settings: KafkaSettings) -> None:

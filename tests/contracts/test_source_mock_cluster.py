@@ -33,5 +33,10 @@ class MockWorld(KafkaWorld):
         await self.cluster.create_topic(name, partitions)
 
 
-class TestKafkaSourceOnTheMockCluster(SourceContract, MissingTopicContract):
+class TestKafkaSourceOnTheMockCluster(SourceContract):
+    pass
+
+
+@pytest.mark.parametrize("world", ["batches"], indirect=True)
+class TestMissingTopicsOnTheMockCluster(MissingTopicContract):
     pass

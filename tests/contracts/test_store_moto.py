@@ -56,6 +56,14 @@ class TestS3StoreOnMoto(StoreContract):
         yield store
         await store.close()
 
+    @pytest.mark.xfail(reason="moto's CompleteMultipartUpload ignores If-Match; a real server does not", strict=True)
+    async def test_completing_an_upload_keeps_to_replace(self, store: Store) -> None:
+        await super().test_completing_an_upload_keeps_to_replace(store)
+
+    @pytest.mark.xfail(reason="moto answers 500 about an aborted upload; a real server NoSuchUpload", strict=True)
+    async def test_an_aborted_upload_takes_nothing_more(self, store: Store) -> None:
+        await super().test_an_aborted_upload_takes_nothing_more(store)
+
     async def test_two_prefixes_of_a_bucket_are_two_stores(self, store: Store, moto_endpoint: str) -> None:
         number = store.url.removeprefix("s3://").split("/")[1]
         sibling = S3Store(BUCKET, f"{number}/é %2F+2/", settings_for(moto_endpoint))
