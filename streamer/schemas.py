@@ -70,9 +70,9 @@ def columns_of(
     aliases. What a user says wins: a built-in alias that he declares as a column, or gives to another column, is no longer
     one. `types` replaces the types of built-in columns, such as `{"price": "decimal128(38,18)"}`.
 
-    Raises `Invalid` for an unknown schema or type, a name that is taken (ignoring case, as Athena and DuckDB do), starts with `_`, is
-    `extra` or has characters that no name should have, and for an alias that is a column too, belongs to two columns or
-    names an unknown one.
+    Raises `Invalid` for an unknown schema or type, a name that is taken (ignoring case, as Athena and DuckDB do), starts
+    with `_`, is `extra` or has characters that no name should have, and for an alias that is a column too, belongs to two
+    columns or names an unknown one.
     """
     if (builtin := SCHEMAS.get(schema)) is None:
         raise Invalid(f"unknown schema {schema!r}", hint=f"use one of {', '.join(SCHEMAS)}")
@@ -104,7 +104,9 @@ def _check_type(name: str, type_: str) -> None:
     if name == TIMESTAMP and not pa.types.is_timestamp(found):
         raise Invalid(f"timestamp cannot be {type_}", hint="use timestamp[us, UTC] or timestamp[ns, UTC]", column=name)
     if name == FEATURES and not pa.types.is_map(found):
-        raise Invalid(f"features cannot be {type_}", hint="use map<string, float64>, or give the column another name", column=name)
+        raise Invalid(
+            f"features cannot be {type_}", hint="use map<string, float64>, or give the column another name", column=name
+        )
 
 
 def _check_names(builtin: tuple[Column, ...], extra: Mapping[str, str]) -> None:

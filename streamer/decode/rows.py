@@ -1,0 +1,64 @@
+"""What became of a run of records, in whichever way, and how such runs become the table of the whole chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from streamer.decode.fields import Unknown
+from streamer.decode.refusal import Refusal
+from streamer.layout import Layout
+from streamer.records import RecordChunk, record_crcs
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """`columns` are the layout's, and `extra` where it is kept, one value for each record of `kept` (ascending indexes
+    into the chunk). The other records of the run are in `refusals`."""
+
+    columns: tuple[pa.Array, ...]
+    kept: Sequence[int]
+    unknown: Unknown
+    refusals: tuple[Refusal, ...] = ()
+    slow: int = 0
+
+
+def table_of(layout: Layout, chunk: RecordChunk, runs: Sequence[Rows]) -> tuple[pa.Table, Sequence[int]]:
+    """The rows of all runs with the system's columns, as `layout.decoded_schema` has them, and their indexes in the chunk."""
+    schema = layout.decoded_schema
+    runs = [run for run in runs if len(run.kept)]
+    if not runs:
+        return schema.empty_table(), ()
+    kept: Sequence[int]
+    if len(runs) == 1:
+        kept, columns = runs[0].kept, list(runs[0].columns)
+    else:
+        kept = [index for run in runs for index in run.kept]
+        columns = [pa.chunked_array([run.columns[at] for run in runs]) for at in range(len(runs[0].columns))]
+    table = pa.Table.from_arrays([*columns, *_system_columns(chunk, kept)], schema=schema)
+    return table if len(runs) == 1 else table.combine_chunks(), kept
+
+
+def kafka_times(timestamps: Sequence[int]) -> pa.Array:
+    """Kafka's timestamps in milliseconds; null where the broker had none."""
+    times = pa.array(timestamps, pa.int64())
+    if (least := pc.min(times).as_py()) is not None and least < 0:
+        times = pc.if_else(pc.less(times, 0), pa.scalar(None, pa.int64()), times)
+    return times
+
+
+def _system_columns(chunk: RecordChunk, kept: Sequence[int]) -> list[pa.Array]:
+    offsets, timestamps, keys, values = chunk.offsets, chunk.timestamps, chunk.keys, chunk.values
+    if len(kept) != len(chunk):
+        offsets, timestamps = [offsets[at] for at in kept], [timestamps[at] for at in kept]
+        keys, values = [keys[at] for at in kept], [values[at] for at in kept]
+    return [
+        pa.repeat(pa.scalar(chunk.source.partition, pa.int32()), len(kept)),
+        pa.array(offsets, pa.int64()),
+        kafka_times(timestamps).view(pa.timestamp("ms", tz="UTC")),
+        pa.array(keys, pa.binary()),
+        pa.array(record_crcs(keys, values), pa.uint32()),
+    ]
