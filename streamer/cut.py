@@ -20,7 +20,9 @@ from streamer.clock import backoff_seconds
 from streamer.commit.ownership import Ownership
 from streamer.commit.position import Gap, GapReason, LastRecord
 from streamer.components import Kit, Recipe
-from streamer.errors import Conflict, Denied, Invalid, NotFound, StreamerError, Unavailable
+from streamer.errors import Conflict, Denied, Invalid, NotFound, PartitionRefused, StreamerError, Unavailable
+from streamer.features.last_rows import LastRows
+from streamer.features.partition_history import PartitionHistory
 from streamer.layout import TIMESTAMP
 from streamer.log_events import LogEvent
 from streamer.records import CutReason, TopicPartition
@@ -36,6 +38,9 @@ same errors end the process, because then somebody is watching."""
 
 REPEAT_LOG_SECONDS = 60.0
 
+THROUGH_MARGIN_SECONDS = 10.0
+"""How far behind the clock `through` stays where it moves without a record: what was sent before may be on its way."""
+
 
 class StartOver(Exception):
     """What is in memory does not fit what the lake or Kafka says: look at both again."""
@@ -49,9 +54,11 @@ class CutBatch:
     reason: CutReason
     recipe: Recipe
     lost_below: int = 0
+    gap: Gap | None = None
     plan: BatchPlan | None = None
     uploaded: Uploaded | None = None
     newest_event: datetime | None = None
+    history: LastRows | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -62,7 +69,13 @@ class CutSteps:
     """
 
     def __init__(
-        self, source: TopicPartition, stream: Stream, ownership: Ownership, kit: Kit, pause: Callable[[float], Awaitable[None]]
+        self,
+        source: TopicPartition,
+        stream: Stream,
+        ownership: Ownership,
+        kit: Kit,
+        pause: Callable[[float], Awaitable[None]],
+        history: PartitionHistory | None = None,
     ) -> None:
         self.trouble: StreamerError | None = None
         self._source = source
@@ -70,6 +83,7 @@ class CutSteps:
         self._ownership = ownership
         self._kit = kit
         self._pause = pause
+        self._history = history
         self._log = log.bind(stream=stream.name, topic=source.topic, partition=source.partition)
         self._labels = (stream.name, source.topic, str(source.partition))
         self._logged: tuple[str, float] = ("", 0.0)
@@ -97,6 +111,11 @@ class CutSteps:
                 self.in_trouble(error)
                 await self._pause(backoff_seconds(attempt))
                 attempt += 1
+            except PartitionRefused:
+                await self._ownership.refresh()  # a successor for whom Kafka had less than for us is no reason to refuse
+                raise
+        if self._history is not None:
+            self._history.feed(cut.history, cut.batch.end)
         self.well()
         self._report(cut)
         return following
@@ -113,12 +132,16 @@ class CutSteps:
         batch, run = cut.batch, self._kit.workers.run
         if cut.uploaded is not None or batch.empty:
             return
+        if self._history is not None and cut.history is None:
+            cut.history = await self._history.prepare(batch.tables)
         if cut.plan is None:
             cut.newest_event = await run(newest_event, batch.tables)
             cut.plan = await self._timed(
                 "plan", cut, run(cut.recipe.writer.plan, batch.range, batch.tables, batch.dead_letters)
             )
-        cut.uploaded = await self._kit.uploads.write(cut.plan, head_lost=cut.lost_below > batch.start)
+        # Retention took the head of a range sealed before, or compaction some of it: whoever wrote it then may have had more.
+        forgotten = cut.lost_below > batch.start or batch.records < batch.end - batch.start
+        cut.uploaded = await self._kit.uploads.write(cut.plan, head_lost=forgotten)
         cut.plan = None
         batch.tables.clear()
         self._kit.budget.hold(self._source, ("cut", batch.start), 0)
@@ -126,15 +149,15 @@ class CutSteps:
 
     async def _commit(self, cut: CutBatch, following: CutBatch | None) -> None:
         batch, tail = cut.batch, cut.batch.tail
-        gap = None
-        if batch.empty:
-            gap = self.gap(batch.start, batch.end, "retention" if cut.lost_below > batch.start else "empty")
-        elif cut.lost_below > batch.start:
-            gap = self.gap(batch.start, cut.lost_below, "retention")
+        if cut.gap is None:  # told and counted once, however often the commit is tried
+            if batch.empty:
+                cut.gap = self.gap(batch.start, batch.end, "retention" if cut.lost_below > batch.start else "empty")
+            elif cut.lost_below > batch.start:
+                cut.gap = self.gap(batch.start, cut.lost_below, "retention")
         await self._ownership.commit(
             last=LastRecord(tail.offset, tail.timestamp, tail.crc) if tail else None,
             through=self._through(cut),
-            gap=gap,
+            gap=cut.gap,
             next_end=following.batch.end if following else None,
         )
 
@@ -144,6 +167,25 @@ class CutSteps:
         caught_up = end is not None and end <= cut.batch.end
         seen = self._kit.clock.now() if caught_up else cut.newest_event
         return seen - timedelta(seconds=self._stream.allowed_lateness_seconds) if seen else None
+
+    def through_due(self) -> datetime | None:
+        """What `through` would become if nothing waits in Kafka, where that reaches a day that it has not reached before."""
+        position = self._ownership.position
+        if position.writing:
+            return None
+        now = self._kit.clock.now() - timedelta(seconds=self._stream.allowed_lateness_seconds + THROUGH_MARGIN_SECONDS)
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        return now if position.through is None or position.through < midnight else None
+
+    async def advance_through(self, through: datetime, read_to: int) -> None:
+        """Move `through`, if Kafka says now that it has nothing beyond `read_to`. Failing is no trouble: it is tried again."""
+        try:
+            bounds = (await self._kit.source.bounds([self._source])).get(self._source)
+            if bounds is not None and bounds.end <= read_to:
+                await self._ownership.advance(through)
+        except RETRIED as error:
+            self._log.info(LogEvent.THROUGH_WAITS, problem=error.message)
+            await self._ownership.refresh()
 
     def gap(self, start: int, end: int, reason: GapReason) -> Gap:
         """A gap for the position, and the noise that must go with it."""

@@ -9,6 +9,7 @@ batch is written while the next is being filled, and never more than that.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
@@ -48,7 +49,8 @@ class PartitionWriter:
         self._log = log.bind(stream=stream.name, topic=source.topic, partition=source.partition)
         self._labels = (stream.name, source.topic, str(source.partition))
         self._ownership = Ownership(kit.store, source, writer=kit.clock.token(), host=kit.host, clock=kit.clock)
-        self._steps = CutSteps(source, stream, self._ownership, kit, pause=self._pause)
+        self._history = kit.histories.of(stream, source)
+        self._steps = CutSteps(source, stream, self._ownership, kit, self._pause, self._history)
         self._open = OpenBatch(source, 0, 0)
         self._running = False
         self._expected = -1  # the offset at which the next chunk must start
@@ -63,6 +65,7 @@ class PartitionWriter:
         self._closing: CutReason | None = None
         self._released_at: int | None = None
         self._reseek = False
+        self._through_due = False
         self._wake = asyncio.Event()
         self._unknown_told: frozenset[str] = frozenset()
 
@@ -150,6 +153,17 @@ class PartitionWriter:
             self._due = reason
             self._wake.set()
 
+    def look_at_clock(self) -> None:
+        """Move `through` on, if nothing is under way and a day has ended: nothing else would say that the day is complete."""
+        if self._idle and self._steps.through_due() is not None:
+            self._through_due = True
+            self._wake.set()
+
+    @property
+    def _idle(self) -> bool:
+        """Whether this process owns the partition and holds nothing of it."""
+        return self.wants_records and self._open.empty and self._writing is None and self._boundary is None
+
     def position_lost(self) -> None:
         """Kafka does not have the offset that comes next: write what was read, then look at the bounds again."""
         self._reseek = True
@@ -172,6 +186,8 @@ class PartitionWriter:
                     attempt = 0
                     await self._archive()
                     self._released_at = self.kafka_offset
+                    if self._history is not None:
+                        await self._history.release(last=self._closing is CutReason.STOP)
                 except StartOver:
                     self._drop()
                 except Fenced as fenced:
@@ -192,6 +208,8 @@ class PartitionWriter:
         finally:
             self._drop()
             self._kit.metrics.forget_partition(*self._labels)
+            if self._history is not None:
+                self._history.forget_metrics()
             self._log.info(LogEvent.PARTITION_RELEASED)
 
     async def _own(self) -> None:
@@ -200,10 +218,17 @@ class PartitionWriter:
         cluster_id = await kit.source.cluster_id()
         bounds = (await kit.source.bounds([self.source])).get(self.source)
         if bounds is None:
-            raise Unavailable("Kafka does not know the partition (any more)", topic=self.source.topic, partition=self.source.partition)
+            raise Unavailable(
+                "Kafka does not know the partition (any more)", topic=self.source.topic, partition=self.source.partition
+            )
         self._recipe = self._mine
         if found is None:
-            await kit.written.refuse_if_written(self.stream.name, self.source)
+            try:
+                await kit.written.refuse_if_written(self.stream.name, self.source)
+            except PartitionRefused:
+                if await ownership.look() is None:
+                    raise
+                raise StartOver from None  # another owner made the position, and files, since we looked
             await kit.layouts.ensure(layout)
             start = await self._first_offset(bounds)
             position = await ownership.create(cluster_id=cluster_id, start=start, layout=layout.fingerprint)
@@ -217,7 +242,10 @@ class PartitionWriter:
         if not position.writing and bounds.beginning > position.committed:
             gap = self._steps.gap(position.committed, bounds.beginning, "retention")
             position = await ownership.skip(gap)
-        self._begin(position, bounds)
+        history_from = position.committed
+        if self._history is not None:
+            history_from = await self._history.restore(position, bounds.beginning)
+        self._begin(position, bounds, history_from)
 
     async def _first_offset(self, bounds: Bounds) -> int:
         """Where a partition starts that the lake knows nothing of: the only time that Kafka's committed offset counts."""
@@ -229,14 +257,17 @@ class PartitionWriter:
                 return min(max(committed, bounds.beginning), bounds.end)
         return bounds.beginning
 
-    def _begin(self, position: Position, bounds: Bounds) -> None:
-        """Start reading at `committed`, or at the last committed record where Kafka still has it, to recognise the topic."""
+    def _begin(self, position: Position, bounds: Bounds, history_from: int) -> None:
+        """Start reading at `committed`, or at the last committed record where Kafka still has it, to recognise the topic, or
+        where the feature history has to go on."""
         self._open = OpenBatch(self.source, position.committed, position.lineage)
         self._boundary = position.sealed if position.writing else None
         self._lost_below = min(bounds.beginning, position.sealed)
         start = max(position.committed, bounds.beginning)
         if position.last is not None and bounds.beginning <= position.last.offset < position.committed:
             start = position.last.offset
+        if bounds.beginning <= history_from < position.committed:
+            start = min(start, history_from)
         self._expected, self._began_at = start, self._kit.clock.monotonic()
         self._running = True
         self.refusal = None
@@ -256,6 +287,8 @@ class PartitionWriter:
         self._incoming = self._writing = self._due = self._boundary = None
         self._open = OpenBatch(self.source, 0, 0)
         self._kit.budget.forget(self.source)
+        if self._history is not None:
+            self._history.drop()
 
     def _refuse(self, refusal: PartitionRefused | Damaged) -> None:
         if self.refusal is None or str(self.refusal) != str(refusal):
@@ -266,13 +299,17 @@ class PartitionWriter:
 
     async def _archive(self) -> None:
         """Fill and drain until closed."""
-        fill = asyncio.create_task(self._fill(), name=f"fill {self.source}")
-        fill.add_done_callback(lambda _: self._wake.set())
+        works = [asyncio.create_task(self._fill(), name=f"fill {self.source}")]
+        if self._history is not None:
+            works.append(asyncio.create_task(self._history.keep_saving(), name=f"save history {self.source}"))
+        for work in works:
+            work.add_done_callback(lambda _: self._wake.set())
         try:
-            await self._drain(fill)
+            await self._drain(works)
         finally:
-            fill.cancel()
-            await asyncio.gather(fill, return_exceptions=True)
+            for work in works:
+                work.cancel()
+            await asyncio.gather(*works, return_exceptions=True)
 
     async def _fill(self) -> None:
         while True:
@@ -280,7 +317,10 @@ class PartitionWriter:
                 await self._changed()
             chunk, self._incoming, self._filling = self._incoming, None, True
             check_last_record(self._ownership.position, chunk)
-            _, rest = chunk.split(self._open.end)
+            below, rest = chunk.split(self._open.end)
+            if self._history is not None and self._history.catching_up:
+                await self._history.catch_up(below, self._mine.decoder)
+                self._began_at = self._kit.clock.monotonic()
             while rest.end > self._open.end:
                 part, rest = self._fitting(rest)
                 await self._decode(part)
@@ -317,11 +357,11 @@ class PartitionWriter:
             self._due = self._open.due(self.stream.cut, now)
         self._wake.set()
 
-    async def _drain(self, fill: asyncio.Task[None]) -> None:
+    async def _drain(self, works: Sequence[asyncio.Task[None]]) -> None:
         following: CutBatch | None = None
         while True:
             if following is None:
-                if (reason := await self._next_cut(fill)) is None:
+                if (reason := await self._next_cut(works)) is None:
                     return
                 following = self._take(reason)
             self._writing, following = following, None
@@ -330,11 +370,12 @@ class PartitionWriter:
             self._hold()
             self._wake.set()
 
-    async def _next_cut(self, fill: asyncio.Task[None]) -> CutReason | None:
+    async def _next_cut(self, works: Sequence[asyncio.Task[None]]) -> CutReason | None:
         """Wait until the open batch must be closed; None where there is nothing more to close."""
         while True:
-            if fill.done():
-                fill.result()
+            for work in works:
+                if work.done():
+                    work.result()
             if self._due is not None:
                 return self._due
             leaving = self._closing or (CutReason.RESEEK if self._reseek else None)
@@ -345,6 +386,11 @@ class PartitionWriter:
                 if self._closing is None:
                     raise StartOver
                 return None
+            if self._through_due:
+                self._through_due = False
+                if self._idle and (through := self._steps.through_due()) is not None and (read_to := self.read_to) is not None:
+                    await self._steps.advance_through(through, read_to)
+                    continue
             now, due_at = self._kit.clock.monotonic(), None
             if self._boundary is None:
                 if (reason := self._open.due(self.stream.cut, now)) is not None:

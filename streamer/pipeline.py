@@ -49,6 +49,7 @@ class Pipeline:
         self._targets: dict[TopicPartition, int] = {}
         self._writers: dict[TopicPartition, PartitionWriter] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._leaving: dict[TopicPartition, asyncio.Task[None]] = {}  # being written to the end, no longer fed
         self._told: dict[TopicPartition, int] = {}
         self.unfinished: tuple[TopicPartition, ...] = ()  # at the stop: cut short by the budget, or refused
         self.refused_at_stop: Mapping[TopicPartition, StreamerError] = {}
@@ -56,6 +57,7 @@ class Pipeline:
         self._kafka_problem: str | None = None
         self._failure: BaseException | None = None
         self._memory_full = False
+        self._stopping = False
 
     # ---- what the daemon asks --------------------------------------------------------------------------------------------
 
@@ -97,11 +99,15 @@ class Pipeline:
                 await asyncio.gather(chores, return_exceptions=True)
             log.info(LogEvent.STOPPING, partitions=len(self._writers), budget_seconds=self._budgets.stop_seconds)
             self.refused_at_stop = dict(self.refused)
+            self._stopping = True
             await self._close(list(self._writers), CutReason.STOP, self._budgets.stop_seconds)
         finally:
-            for task in self._tasks.values():
+            self._stopping = True
+            rest = [*self._tasks.values(), *self._leaving.values()]
+            for task in rest:
                 task.cancel()
-            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            await asyncio.gather(*rest, return_exceptions=True)
+            await self._kit.histories.close()
             await self._kit.source.stop()
         if self._failure is not None:
             raise self._failure
@@ -111,6 +117,8 @@ class Pipeline:
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Start a writer for each partition; it seeks by itself once it has taken over."""
         self._assigned_once = True
+        if self._stopping:
+            return  # a new writer would fence the one that is just bringing the last batch home
         for source in partitions:
             if source in self._tasks:
                 self._tasks.pop(source).cancel()
@@ -167,29 +175,48 @@ class Pipeline:
         return sorted(source for source in writers if writers[source].recovering and source in wanting)[:1]
 
     async def _caught_up(self) -> bool:
-        """Whether every partition has read to the end offset seen first. A topic that is missing counts as empty."""
+        """Whether every partition has committed up to the end offset seen first. A topic that is missing counts as empty."""
         if not self._assigned_once:
             return self._kit.source.missing_topics() >= set(self._streams)
         unseen = [source for source in self._writers if source not in self._targets]
         if unseen:
             bounds = await self._kit.source.bounds(unseen)
             self._targets.update({source: bounds[source].end if source in bounds else 0 for source in unseen})
-        return all(
-            writer.refusal is not None or (writer.read_to is not None and writer.read_to >= self._targets[source])
-            for source, writer in self._writers.items()
-        )
+        reached = [self._reached(writer, self._targets[source]) for source, writer in self._writers.items()]  # each is asked
+        return all(reached)
+
+    def _reached(self, writer: PartitionWriter, target: int) -> bool:
+        """Whether a partition has nothing more to commit below `target`; once that is all read, its last batch is closed."""
+        if writer.refusal is not None:
+            return True
+        if writer.read_to is None or writer.read_to < target:
+            return False
+        if writer.kafka_offset is not None and writer.kafka_offset >= target:
+            return True
+        writer.cut(CutReason.STOP)
+        return False
 
     async def _close(self, partitions: Collection[TopicPartition], reason: CutReason, seconds: float) -> None:
-        """End the writers of `partitions`, all within one deadline, and tell Kafka where they got to."""
+        """End the writers of `partitions`, all within one deadline, and tell Kafka where they got to.
+
+        A stop in the middle of a hand-over waits for what is leaving already, and a hand-over in the middle of a stop too.
+        """
         tasks = {source: self._tasks.pop(source) for source in partitions if source in self._tasks}
         writers = {source: self._writers.pop(source) for source in tasks}
         for writer in writers.values():
             writer.close(reason)
-        if tasks:
-            _, overdue = await asyncio.wait(tasks.values(), timeout=seconds)
-            for task in overdue:
-                task.cancel()
-            await asyncio.gather(*overdue, return_exceptions=True)
+        self._leaving |= tasks
+        if self._leaving:
+            try:
+                await asyncio.wait(list(self._leaving.values()), timeout=seconds)
+            finally:
+                # Overdue, or the source has cut the hand-over short: nobody would look after them any more.
+                for task in tasks.values():
+                    task.cancel()
+                await asyncio.gather(*tasks.values(), return_exceptions=True)
+                for source, task in tasks.items():
+                    if self._leaving.get(source) is task:
+                        del self._leaving[source]
         offsets = {source: offset for source, writer in writers.items() if (offset := writer.released_at) is not None}
         await self._tell_kafka(offsets)
         self.unfinished = tuple(sorted(set(writers) - set(offsets)))
@@ -203,6 +230,8 @@ class Pipeline:
             offsets = {source: writer.kafka_offset for source, writer in self._writers.items()}
             await self._tell_kafka({source: offset for source, offset in offsets.items() if offset is not None})
             self._measure()
+            for writer in self._writers.values():
+                writer.look_at_clock()
             problem = self._kit.source.health()
             if problem != self._kafka_problem:
                 event = LogEvent.KAFKA_UNHEALTHY if problem else LogEvent.KAFKA_HEALTHY

@@ -22,6 +22,22 @@ class CutLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySpec:
+    """What is kept of a stream for warm starts: per symbol the last `window` rows.
+
+    `max_symbols` counts for each partition. Every `snapshot_every_seconds` the history is saved; `document` is the key of the
+    merged one, of which `keep` older versions stay; `arrow`: with a twin of it as an Arrow file.
+    """
+
+    window: int = 20
+    snapshot_every_seconds: float = 30.0
+    document: str = "state/feature_history_latest.json"
+    max_symbols: int = 10_000
+    keep: int = 24
+    arrow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
     """A configured topic with its schema and its place in the lake."""
 
@@ -30,3 +46,4 @@ class Stream:
     layout: Layout
     cut: CutLimits = CutLimits()
     allowed_lateness_seconds: float = 0.0
+    history: HistorySpec | None = None

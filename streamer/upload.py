@@ -41,7 +41,8 @@ class Uploads:
     async def write(self, plan: BatchPlan, *, head_lost: bool) -> Uploaded:
         """Put every file of `plan` into the store. Safe to call again after any failure.
 
-        head_lost: Kafka no longer has the first records of the range, so a fuller file of the same range wins.
+        head_lost: Kafka may have forgotten records of the range since it was sealed, by retention or by compaction, so a fuller
+        file of the same range wins.
         Raises what the store raises, and `PartitionRefused` where a different file has the name of one of ours.
         """
         waiting = iter(plan.files)

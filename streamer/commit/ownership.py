@@ -85,6 +85,10 @@ class Ownership:
         """Put on record that the sealed range is in the lake and, with `next_end`, seal the next batch in the same PUT."""
         return await self._swap(self.position.committing(last=last, through=through, gap=gap, next_end=next_end))
 
+    async def advance(self, through: datetime) -> Position:
+        """Put on record that the partition, with nothing under way, is complete up to `through`."""
+        return await self._swap(self.position.advancing(through))
+
     async def skip(self, gap: Gap) -> Position:
         """Put on record that Kafka lost offsets before they were sealed."""
         return await self._swap(self.position.skipping(gap))

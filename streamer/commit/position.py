@@ -113,6 +113,10 @@ class Position:
             sequence=self.sequence + 1,
         )
 
+    def advancing(self, through: datetime) -> Self:
+        """The version that says that the partition is complete up to `through`. Nothing of the work changes."""
+        return replace(self, through=max(filter(None, (self.through, through))), sequence=self.sequence + 1)
+
     def skipping(self, gap: Gap) -> Self:
         """The version that puts on record that Kafka lost `gap` before it was sealed."""
         return replace(self, committed=gap.end, sealed=gap.end, gaps=merged_gaps(self.gaps, gap), sequence=self.sequence + 1)
@@ -230,6 +234,10 @@ def violation(old: Position | None, new: Position) -> str | None:
         return "a take-over changes nothing of the work"
     if old.writing and new.committed not in (old.committed, old.sealed):
         return "a sealed range is committed whole"
+    if old.through is not None and (new.through is None or new.through < old.through):
+        return "through moved back"
+    if old.writing and new.committed == old.committed and new.through != old.through:
+        return "through moved in the middle of a sealed range"
     return None
 
 

@@ -19,8 +19,12 @@ from typing import Any
 
 import structlog
 
+from streamer.log_events import LogEvent
 from streamer.testing.manual_clock import FIRST_SECOND, Deadlock, VirtualClock, run_virtual
 from tests.simulation.seeded_story import Story
+
+NEVER = (LogEvent.PARTITION_REFUSED, LogEvent.TASK_DIED)
+"""Nothing in these worlds gives a reason to refuse a partition, and no task may die."""
 
 EVERYTHING_SECONDS = 6 * 3600.0
 """Virtual. A run that is not at its end by then hangs."""
@@ -57,7 +61,7 @@ def run_seed(seed: int) -> Outcome:
             problems.append(f"unhandled: {context['message']} {context.get('exception')!r}")
 
         asyncio.get_running_loop().set_exception_handler(unhandled)
-        with _logged_to(event):
+        with _logged_to(event, problems):
             story = Story(clock, seed, event)
             stories.append(story)
             async with asyncio.timeout(EVERYTHING_SECONDS):
@@ -81,11 +85,13 @@ def run_seed(seed: int) -> Outcome:
 
 
 @contextmanager
-def _logged_to(event: Callable[[str], None]) -> Iterator[None]:
+def _logged_to(event: Callable[[str], None], problems: list[str]) -> Iterator[None]:
     """The daemon's own log lines, among the events."""
 
     def line(_: object, level: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
         name = str(fields.pop("event"))
+        if name in NEVER:
+            problems.append(f"{name}: {fields}")
         event(f"{level}: {name} " + " ".join(f"{field}={value}" for field, value in fields.items()))
         raise structlog.DropEvent
 

@@ -13,38 +13,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamer.errors import StreamerError, Unavailable
-from streamer.log_events import LogEvent
+from streamer.pipeline import Budgets
 from streamer.records import TopicPartition
 from streamer.streams import CutLimits
-from streamer.testing.failing_store import Chances, Fault, FailingStore, FaultKind
+from streamer.testing.failing_store import Chances, Fault, FaultKind
 from streamer.testing.manual_clock import VirtualClock
 from streamer.testing.memory_log import Transaction
+from tests.simulation.distant_store import DistantStore, SlowWorkers
 from tests.simulation.watched_lake import PartitionTruth, WatchedLake
 from tests.simulation.world import Replica, World, layout, tick
 
 LAYOUTS = (
     layout(),
     layout("date={date}"),
-    layout("symbol={symbol}"),
+    layout("symbol={symbol}", format="ndjson.gz"),
     layout("symbol={symbol}/date={date}", format="ndjson.gz"),
 )
 RECORD_BYTES = 400  # one record decoded, with its objects, on the large side
 SLOTS = 3
+SESSION_SECONDS = 10.0  # of `World`'s broker
 FILE_BYTES = 6_000  # one encoded file of a small batch: a Parquet footer is most of it
-
-
-class LoudFailingStore(FailingStore):
-    """A `FailingStore` that tells of each fault."""
-
-    def __init__(self, name: str, event: Callable[[str], None], *rest: Any, **options: Any) -> None:
-        super().__init__(*rest, **options)
-        self._name, self._event = name, event
-
-    def _meet(self, operation: str, key: str) -> FaultKind | None:
-        kind = super()._meet(operation, key)
-        if kind is not None:
-            self._event(f"fault: {self._name} {kind} {operation} {key}")
-        return kind
 
 
 @dataclass
@@ -52,7 +40,7 @@ class Actor:
     """A replica, its way to the lake, and the most memory it may hold."""
 
     replica: Replica
-    store: LoudFailingStore
+    store: DistantStore
     most_bytes: int
     peak_bytes: int = 0
     cut_off: bool = False
@@ -88,14 +76,17 @@ class Story:
         self.most_replicas = self.chance.randint(1, 3)
         self.chunk_records = pick((1, 3, 4, 7, 20))
         self.fault_rate = pick((0.0, 0.02, 0.05, 0.15, 0.3))
+        self.distance_seconds = pick((0.0, 0.02, 0.3, 3.0))
+        self.work_seconds = pick((0.0, 0.0, 0.1, 2.0))
         self.hang_seconds = pick((2.0, 20.0, 120.0))
-        self.budget_bytes = pick((20_000, 60_000, 64 << 20))
+        self.budget_bytes = pick((8_000, 20_000, 60_000, 64 << 20))
         self.keeps_layout = self.chance.random() < 0.5
+        self.first_layout = pick(LAYOUTS)
 
     async def run(self) -> None:
         """Everything from the first process to the last look at the lake."""
         self.start_replica()
-        for _ in range(self.chance.randint(10, 32)):
+        for _ in range(self.chance.randint(8, 24)):
             await self.one_thing()
             await self.clock.sleep(self.chance.choice((0.0, 0.0, 0.05, 0.3, 1.0, 3.0, 12.0)))
         await self.end()
@@ -119,11 +110,35 @@ class Story:
             (3, self.toggle_broker),
             (4, self.storm),
             (6, self.deliver_late),
+            (8, self.ambush),
+            (1, self.add_partition),
         )
         [happening] = self.chance.choices([do for _, do in happenings], weights=[weight for weight, _ in happenings])
         done = happening()
         if isinstance(done, Coroutine):
             await done
+
+    async def ambush(self) -> None:
+        """Something befalls a partition in the middle of a write; mostly its owner dies, and Kafka forgets."""
+        ends = self.clock.monotonic() + 10.0
+        while self.clock.monotonic() < ends and not (found := self.being_written()):
+            await self.clock.sleep(0.1)
+        if not found:
+            return
+        source = self.chance.choice(found)
+        self.event(f"world: an ambush on {source}")
+        deed = self.chance.choice((self.crash, self.crash, self.become_zombie, self.stop))()
+        if isinstance(deed, Coroutine):
+            await deed
+        memory_loss = self.chance.choice((None, None, self.compact, self.truncate))
+        if memory_loss is not None:
+            memory_loss(source)
+        if self.chance.random() < 0.5:
+            self.start_replica()
+
+    def being_written(self) -> list[TopicPartition]:
+        positions = {source: self.lake.position(source) for source in self.sources}
+        return [source for source, position in positions.items() if position is not None and position.writing]
 
     def produce(self) -> None:
         """A burst into one partition, or a little into all."""
@@ -181,9 +196,9 @@ class Story:
         self.broker.skip(source, self.chance.randint(1, 5))
         self.event(f"world: a hole in {source}")
 
-    def compact(self) -> None:
+    def compact(self, source: TopicPartition | None = None) -> None:
         """Some old records go; the offsets of the others stay."""
-        source = self.chance.choice(self.sources)
+        source = source or self.chance.choice(self.sources)
         truth, bounds = self.lake.truth[source], self.broker.bounds(source)
         there = [offset for offset in truth.visible if bounds.beginning <= offset < bounds.end - 1]
         gone = [offset for offset in there if self.chance.random() < 0.2]
@@ -191,14 +206,23 @@ class Story:
         truth.compacted.update(gone)
         self.event(f"world: compaction takes {gone} of {source}")
 
-    def truncate(self) -> None:
+    def truncate(self, source: TopicPartition | None = None) -> None:
         """Retention takes the head, at most up to the last stable offset."""
-        source = self.chance.choice(self.sources)
-        bounds = self.broker.bounds(source)
-        beginning = min(bounds.end, bounds.beginning + self.chance.choice((1, 3, 10, 30, 1000)))
+        source = source or self.chance.choice(self.sources)
+        bounds, position = self.broker.bounds(source), self.lake.position(source)
+        reached = max(bounds.beginning, position.committed if position else 0)
+        beginning = min(bounds.end, self.chance.choice((bounds.beginning, reached)) + self.chance.choice((1, 3, 10, 1000)))
         self.broker.truncate(source, beginning)
         self.lake.truth[source].beginning = beginning
         self.event(f"world: retention takes {source} up to {beginning}")
+
+    def add_partition(self) -> None:
+        source = TopicPartition("ticks", len(self.sources))
+        self.lake.truth[source] = PartitionTruth()
+        self.numbers[source] = 0
+        self.broker.add_partitions("ticks", len(self.sources) + 1)
+        self.sources = self.broker.partitions()
+        self.event(f"world: {source} is new")
 
     # ---- processes -------------------------------------------------------------------------------------------------------
 
@@ -213,13 +237,24 @@ class Story:
         chances = Chances(self.chance.getrandbits(32), fault_rate, tuple(FaultKind)) if fault_rate else None
         cut = CutLimits(pick((1, 5, 10, 30, 1000)), pick((300, 2000, 1 << 20)), pick((0.5, 5.0, 60.0)), pick((None, None, 1.0)))
         name = f"replica-{len(self.cast) + 1}"
-        store = LoudFailingStore(name, self.event, self.lake, self.clock, chances=chances, hang_seconds=self.hang_seconds)
-        chosen = LAYOUTS[0] if self.keeps_layout else pick(LAYOUTS)
+        store = DistantStore(
+            name,
+            self.event,
+            self.lake,
+            self.clock,
+            self.chance.getrandbits(32),
+            self.distance_seconds,
+            chances=chances,
+            hang_seconds=self.hang_seconds,
+        )
+        chosen = self.first_layout if self.keeps_layout else pick(LAYOUTS)
         replica = self.world.replica(
             store=store,
             cut=cut,
             layout_=chosen,
-            chunk_records=self.chunk_records,
+            chunk_records=lambda: self.chance.randint(1, self.chunk_records),
+            workers=SlowWorkers(self.clock, self.chance.getrandbits(32), self.work_seconds),
+            budgets=Budgets(stop_seconds=pick((1.0, 25.0)), handover_seconds=pick((0.5, 60.0, 90.0))),
             budget_bytes=self.budget_bytes,
             upload_slots=SLOTS,
             **options,
@@ -316,7 +351,7 @@ class Story:
             store = self.chance.choice(stores)
             await self.deliver(store, self.chance.randrange(len(store.late)))
 
-    async def deliver(self, store: FailingStore, index: int) -> None:
+    async def deliver(self, store: DistantStore, index: int) -> None:
         late = store.late[index]
         self.event(f"world: late {late.operation} {late.key} arrives")
         refused = await store.deliver(index)
@@ -351,6 +386,8 @@ class Story:
         await self.check_processes()
 
     async def catch_up(self) -> None:
+        # Until the group has forgotten the dead, they have their shares, and the one who catches up has only its own.
+        await self.clock.sleep(SESSION_SECONDS * self.most_replicas + 1.0)
         healthy = self.actor(0.0, until_caught_up=True)
         self.living.append(healthy)
         task = healthy.replica.start().task
@@ -381,6 +418,3 @@ class Story:
         left_over = sorted(task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task())
         if left_over:
             self.lake.wrong(f"tasks are left: {left_over}")
-
-
-BAD_EVENTS = (LogEvent.PARTITION_REFUSED, LogEvent.TASK_DIED)

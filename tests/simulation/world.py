@@ -27,10 +27,10 @@ from streamer.records import TopicPartition
 from streamer.store.contract import NO_METADATA, ObjectInfo, PutMode, Store, StoredObject
 from streamer.store.memory import MemoryStore
 from streamer.store.retry import RetryingStore
-from streamer.streams import CutLimits, Stream
+from streamer.streams import CutLimits, HistorySpec, Stream
 from streamer.testing.manual_clock import VirtualClock
 from streamer.testing.memory_broker import MemoryBroker
-from streamer.workers import InlineWorkers
+from streamer.workers import InlineWorkers, Workers
 
 TICKS = TopicPartition("ticks", 0)
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
@@ -157,9 +157,12 @@ class World:
         cut: CutLimits = CutLimits(rows=10, age_seconds=5.0),
         layout_: Layout | None = None,
         until_caught_up: bool = False,
-        chunk_records: int = 4,
+        chunk_records: int | Callable[[], int] = 4,
         budget_bytes: int = 64 << 20,
         group: str = "streamer",
+        workers: Workers | None = None,
+        budgets: Budgets | None = None,
+        history: HistorySpec | None = None,
         **kit: object,
     ) -> Replica:
         """A process, not started yet."""
@@ -172,15 +175,15 @@ class World:
             source,
             RetryingStore(mortal, self.clock, attempts=2),
             clock=self.clock,
-            workers=InlineWorkers(),
+            workers=workers or InlineWorkers(),
             metrics=metrics,
             make_decoder=make_decoder,
             host=name,
             budget_bytes=budget_bytes,
             **kit,  # type: ignore[arg-type]
         )
-        stream = Stream("ticks", "ticks", layout_ or layout(), cut)
-        pipeline = Pipeline([stream], parts, Budgets(), until_caught_up=until_caught_up)
+        stream = Stream("ticks", "ticks", layout_ or layout(), cut, history=history)
+        pipeline = Pipeline([stream], parts, budgets or Budgets(), until_caught_up=until_caught_up)
         return Replica(name, pipeline, mortal, source.crash, metrics)
 
     async def catch_up(self, **options: object) -> Replica:
