@@ -16,7 +16,7 @@ from typing import Any, Self
 from streamer.errors import Invalid
 
 _PRODUCER = 0
-_HINT = "pip install streamer[demo]"
+_HINT = 'pip install "streamer[demo]"'
 
 
 class MockCluster:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 KAFKA_IMAGE = "apache/kafka:4.1.1"
-S3_IMAGE = "versity/versitygw:v1.0.18"
+S3_IMAGE = "versity/versitygw:v1.8.0"
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ def found() -> dict[str, Found]:
     return {scenario.name: result for scenario, (result, _) in zip(ALL, examine([s.small for s in ALL]), strict=True)}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", HOLDS, ids=lambda scenario: scenario.name)
 def test_the_rule_holds_in_every_state(scenario: Scenario, found: dict[str, Found]) -> None:
     result = found[scenario.name]
@@ -28,12 +29,14 @@ def test_the_rule_holds_in_every_state(scenario: Scenario, found: dict[str, Foun
     assert result.finished, "nothing was ever committed, so nothing is proven"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", AS_WRITTEN, ids=lambda scenario: scenario.name)
 def test_a_sentence_taken_loosely_breaks_the_rule(scenario: Scenario, found: dict[str, Found]) -> None:
     assert found[scenario.name].kind == scenario.expected
     assert found[scenario.name].trace
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("scenario", MUTATIONS, ids=lambda scenario: scenario.name)
 def test_a_step_broken_on_purpose_is_caught(scenario: Scenario, found: dict[str, Found]) -> None:
     assert found[scenario.name].kind == scenario.expected

@@ -16,10 +16,14 @@ from tests.simulation.seeded import run_seed
 first_run = functools.cache(run_seed)  # tests share what the fixed seeds came to
 
 FIXED_SEEDS = 150
+QUICK_SEEDS = 40  # of them in `make test`, all of them in `make thorough`
 FRESH_SEEDS = 20
 
 
-@pytest.mark.parametrize("seed", range(FIXED_SEEDS))
+
+@pytest.mark.parametrize(
+    "seed", [seed if seed < QUICK_SEEDS else pytest.param(seed, marks=pytest.mark.thorough) for seed in range(FIXED_SEEDS)]
+)
 def test_every_record_is_in_the_lake_once_whatever_this_seed_does(seed: int) -> None:
     first_run(seed).check()
 
@@ -56,6 +60,7 @@ def test_a_seed_is_replayed_by_another_process_whatever_its_hashes() -> None:
     assert "seed 5 holds" in outputs[0]
 
 
+@pytest.mark.thorough
 def test_what_the_seeds_do_is_more_than_nothing() -> None:
     """A story in which nothing happens proves nothing: among the fixed seeds everything that is meant to happen does."""
     happened = "\n".join(line for seed in range(FIXED_SEEDS) for line in first_run(seed).events)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import io
+import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 
 from streamer.commit.position import Position
 from streamer.components import assemble
-from tests.simulation.plain_decoder import make_decoder
+from streamer.decode.decoder import make_decoder
 from streamer.errors import Unavailable
 from streamer.keys import DataKey, parse_data_key, position_key
 from streamer.layout import Column, Layout
@@ -33,6 +34,7 @@ from streamer.testing.memory_broker import MemoryBroker
 from streamer.workers import InlineWorkers, Workers
 
 TICKS = TopicPartition("ticks", 0)
+SMALL_CUTS = CutLimits(rows=10, age_seconds=5.0)
 START_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 
 
@@ -154,7 +156,7 @@ class World:
         self,
         *,
         store: Store | None = None,
-        cut: CutLimits = CutLimits(rows=10, age_seconds=5.0),
+        cut: CutLimits = SMALL_CUTS,
         layout_: Layout | None = None,
         until_caught_up: bool = False,
         chunk_records: int | Callable[[], int] = 4,
@@ -243,6 +245,6 @@ class World:
 
     def assert_ranges_abut(self) -> None:
         ranges = sorted({parsed.range for parsed in self.files().values()})
-        for one, other in zip(ranges, ranges[1:], strict=False):
+        for one, other in itertools.pairwise(ranges):
             if (one.source, one.lineage) == (other.source, other.lineage):
                 assert one.end == other.start, f"{one} then {other}"

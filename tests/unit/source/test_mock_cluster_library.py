@@ -39,7 +39,7 @@ async def test_a_user_without_it_is_told_what_to_install(
         async with MockCluster():
             pass
 
-    assert "pip install streamer[demo]" in caught.value.hint
+    assert 'pip install "streamer[demo]"' in caught.value.hint
 
 
 async def test_a_topic_that_exists_cannot_be_created_again() -> None:
