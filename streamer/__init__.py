@@ -1,8 +1,8 @@
 """streamer: archives market data from Kafka to a lake in object storage, exactly once.
 
-    from streamer import Lake
+from streamer import Lake
 
-    lake = Lake.open("s3://microstream-data")
+lake = Lake.open("s3://microstream-data")
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from streamer.clock import Clock
 from streamer.commit.layouts import LayoutDocuments
 from streamer.commit.written import WrittenPartitions
 from streamer.decode.contract import Decoder
+from streamer.features.histories import Histories
 from streamer.layout import Layout
 from streamer.metrics import Metrics
 from streamer.source.contract import Source
@@ -42,6 +43,7 @@ class Kit:
     uploads: Uploads
     layouts: LayoutDocuments
     written: WrittenPartitions
+    histories: Histories
     budget: MemoryBudget
     metrics: Metrics
     make_decoder: Callable[[Layout], Decoder]
@@ -72,6 +74,7 @@ def assemble(
         uploads=Uploads(store, workers, budget, metrics, slots=upload_slots),
         layouts=LayoutDocuments(store),
         written=WrittenPartitions(store),
+        histories=Histories(store, clock, workers, budget, metrics),
         budget=budget,
         metrics=metrics,
         make_decoder=make_decoder,

@@ -11,15 +11,17 @@ import gc
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
 import structlog
 
 from streamer import __version__
+from streamer.archive.keeper import ArchiveKeeper
 from streamer.clock import Clock, SystemClock
 from streamer.components import assemble
 from streamer.config import Settings
+from streamer.config.archive_settings import archive_settings, retention_settings
 from streamer.config.clients import kafka_settings, s3_settings
 from streamer.config.stream_layouts import streams
 from streamer.decode.decoder import make_decoder
@@ -27,6 +29,9 @@ from streamer.errors import Invalid, PartitionRefused
 from streamer.health import HealthServer
 from streamer.log_events import LogEvent
 from streamer.metrics import Metrics
+from streamer.models.models import AsyncModels
+from streamer.models.signature import Signer
+from streamer.models.watcher import ModelWatcher, WatchSettings
 from streamer.pipeline import Budgets, Pipeline
 from streamer.source.kafka import KafkaSource
 from streamer.store.contract import Store
@@ -34,7 +39,7 @@ from streamer.store.observed import ObservedStore
 from streamer.store.open import open_store
 from streamer.store.probe import probe_conditional_writes
 from streamer.store.retry import RetryingStore
-from streamer.workers import ThreadWorkers
+from streamer.workers import ThreadWorkers, Workers
 
 log = structlog.get_logger()
 
@@ -101,9 +106,68 @@ async def serve(
             log.warning(LogEvent.SETTING_UNUSED, problem=warning)
         if on_ready is not None:
             on_ready(pipeline)
-        await pipeline.run(stop)
+        async with (
+            _models_watched(settings, store, clock, workers, metrics, stop) as watcher,
+            _days_closed(settings, store, clock, metrics, stop),
+        ):
+            await pipeline.run(stop)
+            if watcher is not None and until_caught_up and not stop.is_set():
+                # As with the records: what was there when it started is in the lake when it ends, within the budget of a stop.
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(settings.stop.budget):
+                        await watcher.wait_until_idle()
         log.info(LogEvent.STOPPED, unfinished=[str(source) for source in pipeline.unfinished])
         return PartitionRefused.exit_code if pipeline.refused_at_stop else 0
+
+
+@asynccontextmanager
+async def _models_watched(
+    settings: Settings, store: Store, clock: Clock, workers: Workers, metrics: Metrics, stop: asyncio.Event
+) -> AsyncIterator[ModelWatcher | None]:
+    """Model files are pushed while the block runs. A watcher that dies of a bug ends the process, in order."""
+    if settings.models.watch is None:
+        yield None
+        return
+    models = AsyncModels(store, clock, workers, signer=Signer.from_environment())
+    wanted = WatchSettings(settings.models.watch, settings.models.include, settings.models.settle, settings.models.poll)
+    watcher = ModelWatcher(
+        models, wanted, clock=clock, workers=workers, metrics=metrics, who=f"streamer@{socket.gethostname()}"
+    )
+    task = asyncio.create_task(watcher.run(), name="models")
+    task.add_done_callback(lambda _: stop.set())
+    try:
+        yield watcher
+    finally:
+        task.cancel()
+        (failure,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(failure, Exception):
+        log.error(LogEvent.TASK_DIED, task=task.get_name(), error=repr(failure))
+        raise failure
+
+
+@asynccontextmanager
+async def _days_closed(
+    settings: Settings, store: Store, clock: Clock, metrics: Metrics, stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """Days are closed while the block runs. A keeper that dies of a bug ends the process, in order."""
+    wanted = archive_settings(settings)
+    if not settings.archive.enabled or not wanted.streams:
+        yield
+        return
+    workers = ThreadWorkers(1)  # of its own, so that decoding never waits behind the sorting of a day
+    retention = retention_settings(settings)
+    keeper = ArchiveKeeper(store, wanted, clock, workers, metrics, host=socket.gethostname(), retention=retention)
+    task = asyncio.create_task(keeper.run(), name="archive")
+    task.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+    finally:
+        task.cancel()
+        (failure,) = await asyncio.gather(task, return_exceptions=True)
+        workers.close()
+    if isinstance(failure, Exception):
+        log.error(LogEvent.TASK_DIED, task=task.get_name(), error=repr(failure))
+        raise failure
 
 
 def _layered(settings: Settings, clock: Clock, metrics: Metrics) -> Store:

@@ -6,7 +6,10 @@ The grammar is a promise to users (docs/layout.md). Pure text; where a key is st
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Literal
 
 from streamer.layout import Format
 from streamer.records import BatchRange, TopicPartition
@@ -15,6 +18,10 @@ RAW = "raw/"
 DEAD_LETTERS = "dead-letters/"
 POSITIONS = "_streamer/positions/"
 LAYOUTS = "_streamer/layouts/"
+FEATURE_HISTORY = "state/feature_history/"
+MODELS = "models/"
+MODEL_VERSIONS = "models/versions/"
+MODEL_REGISTRIES = "models/registry/"
 DEAD_LETTER_SUFFIX = "ndjson.gz"
 
 _NAME = re.compile(
@@ -22,6 +29,14 @@ _NAME = re.compile(
     r"\.(?P<suffix>parquet|ndjson\.zst|ndjson\.gz)"
 )
 _POSITION = re.compile(rf"{POSITIONS}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json")
+_FEATURE_HISTORY = re.compile(rf"{FEATURE_HISTORY}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json")
+_KEPT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}\.\d{6}Z\.json")
+
+# Of two dotted parts at most, and without `_`: whatever a stem holds, the last `_v` parts it from the number.
+MODEL_SUFFIX = r"(?:\.[A-Za-z0-9]{1,16}){0,2}"
+MODEL_STEM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+_MODEL_VERSION = re.compile(rf"{MODEL_VERSIONS}(?P<stem>{MODEL_STEM})_v(?P<n>[1-9]\d{{0,9}})(?P<suffix>{MODEL_SUFFIX})")
+_MODEL_REGISTRY = re.compile(rf"{MODEL_REGISTRIES}(?P<stem>{MODEL_STEM})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +100,122 @@ def parse_position_key(key: str) -> TopicPartition | None:
 def layout_key(fingerprint: str) -> str:
     """Where the document of a layout is."""
     return f"{LAYOUTS}{fingerprint}.json"
+
+
+def feature_history_key(source: TopicPartition) -> str:
+    """Where the feature history of a partition is, as its owner saved it."""
+    return f"{FEATURE_HISTORY}{source.topic}/{source.partition:05d}.json"
+
+
+def parse_feature_history_key(key: str) -> TopicPartition | None:
+    """The inverse of `feature_history_key`; None for any other key."""
+    match = _FEATURE_HISTORY.fullmatch(key)
+    return TopicPartition(match["topic"], int(match["partition"])) if match else None
+
+
+def kept_prefix(document: str) -> str:
+    """Where older versions of a merged history are: a hidden folder beside it."""
+    folder, _, name = document.rpartition("/")
+    return f"{folder}/_kept/{name.removesuffix('.json')}/" if folder else f"_kept/{name.removesuffix('.json')}/"
+
+
+def kept_key(document: str, written: datetime) -> str:
+    """Where the version of a merged history is kept that was written at `written` (UTC). Sorts by time."""
+    return f"{kept_prefix(document)}{written.astimezone(UTC):%Y-%m-%dT%H%M%S.%f}Z.json"
+
+
+def parse_kept_key(document: str, key: str) -> datetime | None:
+    """When the kept version `key` of `document` was written; None for any other key."""
+    name = key.removeprefix(kept_prefix(document))
+    if name == key or _KEPT.fullmatch(name) is None:
+        return None
+    return datetime.strptime(name, "%Y-%m-%dT%H%M%S.%fZ.json").replace(tzinfo=UTC)
+
+
+def arrow_twin_key(document: str) -> str:
+    """Where the Arrow twin of a merged history is."""
+    return f"{document.removesuffix('.json')}.arrow"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersionKey:
+    """What the key of a model's version says."""
+
+    stem: str
+    n: int
+    suffix: str
+
+
+def model_version_key(stem: str, n: int, suffix: str) -> str:
+    """Where the bytes of version `n` of a model are. `suffix` begins with a dot, or is empty."""
+    return f"{MODEL_VERSIONS}{stem}_v{n}{suffix}"
+
+
+def parse_model_version_key(key: str) -> ModelVersionKey | None:
+    """The inverse of `model_version_key`; None for any other key."""
+    match = _MODEL_VERSION.fullmatch(key)
+    return ModelVersionKey(match["stem"], int(match["n"]), match["suffix"]) if match else None
+
+
+def model_registry_key(stem: str) -> str:
+    """Where the registry of a model is."""
+    return f"{MODEL_REGISTRIES}{stem}.json"
+
+
+def parse_model_registry_key(key: str) -> str | None:
+    """The stem whose registry is at `key`; None for any other key."""
+    match = _MODEL_REGISTRY.fullmatch(key)
+    return match["stem"] if match else None
+
+
+def model_copy_key(stem: str, suffix: str) -> str:
+    """Where the plain copy of what `latest` points to is."""
+    return f"{MODELS}{stem}{suffix}"
+
+
+# ---- the archive ---------------------------------------------------------------------------------------------------------
+
+CERTIFICATES = "archive/"
+SUMMARIES = "daily-summaries/"
+ARCHIVE_PARTS = "_streamer/archive/"
+LEASE = "_streamer/leases/archive.json"
+
+ArchiveKind = Literal["ticks", "bars", "signals", "features"]
+_FOLDERS: Mapping[ArchiveKind, str] = {"ticks": "ticks", "bars": "ohlcv", "signals": "signals", "features": "features"}
+_CERTIFICATE = re.compile(rf"{CERTIFICATES}(\d{{4}}-\d{{2}}-\d{{2}})\.json")
+
+
+def archive_key(kind: ArchiveKind, day: date, symbol_text: str = "", *, stream: str = "") -> str:
+    """Where rows of a closed day are: `ticks/{SYMBOL}/{date}.parquet`, `ohlcv/…`, `features/…`, `signals/{date}/…`.
+
+    symbol_text: the symbol as `partition_value.encode_value` writes it. stream: empty for the built-in stream of its schema,
+    whose archive has these plain keys; that of another stream lies below `streams/{stream}/`.
+    """
+    top = f"streams/{stream}/" if stream else ""
+    if kind == "signals":
+        return f"{top}signals/{day.isoformat()}/regime_signals.parquet"
+    return f"{top}{_FOLDERS[kind]}/{symbol_text}/{day.isoformat()}.parquet"
+
+
+def certificate_key(day: date) -> str:
+    """Where the certificate of a closed day is."""
+    return f"{CERTIFICATES}{day.isoformat()}.json"
+
+
+def parse_certificate_key(key: str) -> date | None:
+    """The inverse of `certificate_key`; None for any other key."""
+    match = _CERTIFICATE.fullmatch(key)
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
+
+
+def summary_key(day: date) -> str:
+    """Where the summary of a closed day is."""
+    return f"{SUMMARIES}{day.isoformat()}.json"
+
+
+def archive_part_key(day: date, sha256: str, suffix: str) -> str:
+    """Where content that a certificate speaks of waits, hidden from SQL engines and named by its hash."""
+    return f"{ARCHIVE_PARTS}{day.isoformat()}/{sha256}.{suffix}"

@@ -80,6 +80,8 @@ class LogEvent(StrEnum):
         "retention_removed",
         "old files were removed as configured; what they held is in the archive, verified just before",
     )
+    # readers
+    LAKE_OPENED = "lake_opened", "a reader opened the lake that the environment names; `reason` says why it is not S3"
     # services
     MEMORY_FULL = "memory_full", "the budget is used up: fetching waits until batches have been written"
     KAFKA_UNHEALTHY = "kafka_unhealthy", "the consumer does not work; `problem` says what is wrong"
@@ -124,3 +126,14 @@ class LogEvent(StrEnum):
         "history_damaged",
         "a reader found a damaged feature history and took the newest older one that can be read",
     )
+    # model checkpoints
+    MODEL_PUSHED = "model_pushed", "a file of the watched directory became this version of its model; `latest` points to it"
+    MODEL_KNOWN = "model_known", "the content of a watched file is this version already; nothing was pushed"
+    MODEL_NOT_PUSHED = "model_not_pushed", "a watched file could not be pushed; it is tried again, the other files go on"
+    MODEL_REFUSED = "model_refused", "a watched file cannot be a model as it is; it is left alone until it changes"
+    MODEL_IGNORED = "model_ignored", "a file of the watched directory matches no pattern of models.include; said once"
+    MODELS_RECOVERED = "models_recovered", "what a crash had left was put right: versions, plain copies, parts of uploads"
+    MODELS_UNWATCHED = "models_unwatched", "the watched directory cannot be read; it is waited for"
+    MODELS_WATCHED = "models_watched", "the watched directory is read; every complete file is a version or becomes one"
+    MODEL_WATCH_WAITS = "model_watch_waits", "a reader waits for an alias to move, and the lake does not answer; it asks again"
+    MODEL_CACHE_UNUSABLE = "model_cache_unusable", "the local cache of models cannot be written; models are fetched each time"

@@ -62,6 +62,27 @@ class Metrics:
         self.gap_offsets = Counter(
             "streamer_gap_offsets", "Offsets on record as not in the lake. Alert on any increase.", PARTITION, registry=r
         )
+        # feature history
+        self.history_symbols = Gauge("streamer_history_symbols", "Symbols in the feature history.", PARTITION, registry=r)
+        self.history_bytes = Gauge("streamer_history_bytes", "Memory of the feature history.", PARTITION, registry=r)
+        self.history_evictions = Counter(
+            "streamer_history_evictions",
+            "Symbols that left the feature history for others (max_symbols, memory).",
+            PARTITION,
+            registry=r,
+        )
+        self.history_saves = Counter(
+            "streamer_history_saves",
+            "Snapshots of the feature history: saved, superseded by a newer one, or failed.",
+            (*PARTITION, "outcome"),
+            registry=r,
+        )
+        self.history_saved = Gauge(
+            "streamer_history_saved_timestamp_seconds",
+            "When the feature history was last saved. Alert where it stands still.",
+            PARTITION,
+            registry=r,
+        )
         # memory
         self.budget_bytes = Gauge("streamer_memory_budget_bytes", "The budget for all buffered bytes.", registry=r)
         self.buffered_bytes = Gauge(
@@ -69,6 +90,19 @@ class Metrics:
         )
         self.oldest_seconds = Gauge(
             "streamer_oldest_buffered_seconds", "Age of the oldest record not yet committed.", registry=r
+        )
+        # the day
+        self.days_closed = Counter("streamer_days_closed", "Days closed, or closed again for data that came late.", registry=r)
+        self.day_close_failures = Counter(
+            "streamer_day_close_failures", "Times a day could not be closed. Alert on any increase.", registry=r
+        )
+        self.day_close_seconds = Histogram(
+            "streamer_day_close_seconds", "Time it took to close a day.", buckets=(1, 10, 60, 300, 1200, 3600), registry=r
+        )
+        self.last_day_closed = Gauge(
+            "streamer_last_day_closed_timestamp_seconds",
+            "End of the newest day that this process closed. Alert when it is two days old.",
+            registry=r,
         )
         # the store
         self.store_requests = Counter(
@@ -83,6 +117,24 @@ class Metrics:
             ("operation",),
             buckets=_SECONDS,
             registry=r,
+        )
+        # model checkpoints
+        self.models_pushed = Counter(
+            "streamer_models_pushed", "Versions pushed from the watched directory.", ("model",), registry=r
+        )
+        self.models_failed = Counter(
+            "streamer_model_push_failures",
+            "Times a watched file could not be pushed. Alert where it grows with no push between.",
+            ("model",),
+            registry=r,
+        )
+        self.models_version = Gauge(
+            "streamer_model_latest_version", "The newest version of a model that this process saw.", ("model",), registry=r
+        )
+
+        # readers
+        self.cache_reads = Counter(
+            "streamer_cache_reads", "Reads through a reader's cache, by outcome: memory, disk, miss.", ("outcome",), registry=r
         )
 
     def forget_partition(self, stream: str, topic: str, partition: str) -> None:

@@ -26,10 +26,16 @@ COMMANDS = (
     "config_show",
     "ls",
     "scan",
+    "query",
+    "ddl",
+    "sync",
     "verify",
+    "archive",
     "positions",
     "dead_letters",
     "columns",
+    "state",
+    "models",
 )
 """In the order of the help page. Each is a module beside this one."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamer.config import Settings
+    from streamer.lake.lake import Lake
     from streamer.lake.verify import KafkaView
     from streamer.records import TopicPartition
     from streamer.source.settings import KafkaSettings
@@ -33,6 +34,16 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
         yield store
     finally:
         await store.close()
+
+
+@contextmanager
+def opened_lake(settings: Settings) -> Iterator[Lake]:
+    """The reader library over the lake of the configuration. Raises as `opened_store`."""
+    from streamer.config.clients import s3_settings
+    from streamer.lake.lake import Lake
+
+    with Lake.over(settings.lake.url or "", s3_settings(settings)) as lake:
+        yield lake
 
 
 def kafka_of(settings: Settings, *, short: bool = False) -> KafkaSettings:

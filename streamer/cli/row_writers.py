@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import os
 import sys
-from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import BinaryIO, Protocol
 
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from streamer.arrow_text import plain, printable, timed
 from streamer.cli.output import print_table
 from streamer.errors import Invalid
 
@@ -98,12 +97,11 @@ class _Table:
 
 class _Csv:
     def __init__(self, schema: pa.Schema, sink: BinaryIO) -> None:
-        self._schema = pa.schema([pa.field(f.name, pa.string() if _needs_text(f.type) else f.type) for f in schema])
+        self._schema = printable(schema.empty_table()).schema
         self._writer = pa_csv.CSVWriter(sink, self._schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
-        columns = [_as_text(column) if _needs_text(column.type) else column for column in batch.columns]
-        self._writer.write_batch(pa.record_batch(columns, schema=self._schema))
+        self._writer.write_table(printable(pa.Table.from_batches([batch])))
 
     def close(self) -> None:
         self._writer.close()
@@ -140,40 +138,3 @@ class _Parquet:
 
     def abandon(self) -> None:
         self._writer.close()
-
-
-def plain(value: Any) -> Any:
-    """A value as JSON and people take it: bytes that are text as text, others as base64; times in ISO 8601; maps as objects."""
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError:
-            return b64encode(value).decode("ascii")
-    if isinstance(value, dict):
-        return {name: plain(item) for name, item in value.items()}
-    if isinstance(value, list):
-        if value and all(isinstance(item, tuple) and len(item) == 2 for item in value):
-            return {str(name): plain(item) for name, item in value}
-        return [plain(item) for item in value]
-    if isinstance(value, float | int | str | bool) or value is None:
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
-
-
-def timed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """`batch` with its times as ISO 8601 text: Python's own have no nanoseconds, and ask for a time zone database."""
-    columns = [_as_text(column) if pa.types.is_timestamp(column.type) else column for column in batch.columns]
-    return pa.record_batch(columns, names=batch.schema.names)
-
-
-def _needs_text(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_nested(kind) or pa.types.is_binary(kind) or pa.types.is_timestamp(kind))
-
-
-def _as_text(column: pa.Array) -> pa.Array:
-    if pa.types.is_timestamp(column.type):
-        # Without its zone, because formatting one asks for a time zone database.
-        texts = column.cast(pa.int64()).cast(pa.timestamp(column.type.unit)).cast(pa.string())
-        return pc.binary_join_element_wise(pc.replace_substring(texts, " ", "T"), "Z", "")
-    values = (plain(value) for value in column.to_pylist())
-    return pa.array([v if v is None or isinstance(v, str) else orjson.dumps(v).decode() for v in values], pa.string())

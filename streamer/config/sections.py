@@ -17,6 +17,7 @@ from streamer.config.values import (
     Meaning,
     Servers,
     Size,
+    TextList,
     at_least,
     none_if_empty,
     parse_lower,
@@ -32,6 +33,13 @@ _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", re.ASCII)  # what S3 o
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+MODEL_PATTERNS = (
+    "*.pkl", "*.pickle", "*.joblib", "*.onnx", "*.pt", "*.pth", "*.ckpt", "*.safetensors", "*.h5", "*.hdf5", "*.keras", "*.npz",
+    "*.npy", "*.cbm", "*.ubj", "*.pmml", "*.tflite", "*.pb", "*.bin", "*.zip", "*.tar", "*.tgz", "*.pkl.*", "*.tar.*",
+)  # fmt: skip
+"""What the libraries of the field call their files. JSON is left out: beside a model it is what the trainer says of it."""
 
 
 class Section(BaseModel):
@@ -269,6 +277,29 @@ class UploadsSection(Section):
 
 
 class ModelsSection(Section):
-    """Model checkpoints. **Accepted, and not used yet**: this release does not watch a directory."""
+    """Model checkpoints: a directory that trainers write to. Every complete file becomes a version, see `docs/models.md`."""
 
-    watch: OptionalText = Field(default=None, description="Directory to watch for new model files. Not used by this release.")
+    watch: OptionalText = Field(
+        default=None, description="Directory to watch, such as a volume shared with the trainer. Not its sub-directories."
+    )
+    include: TextList = Field(
+        default=MODEL_PATTERNS,
+        min_length=1,
+        description="Names of the files that are models, as shell patterns. Hidden and temporary files never are.",
+    )
+    settle: Annotated[Duration, AfterValidator(at_least(0.05, "50ms"))] = Field(
+        default=5.0,
+        le=3600,
+        description="A file written in place is complete when it has not changed for so long; one renamed into place at once.",
+    )
+    poll: Annotated[Duration | None, BeforeValidator(none_if_empty), Meaning("duration")] = Field(
+        default=None,
+        description="Look at the directory this often instead of being notified: for network volumes (NFS, EFS, SMB), which "
+        "notify of nothing. Every file must settle then.",
+    )
+
+    @model_validator(mode="after")
+    def _polling_has_a_pace(self) -> Self:
+        if self.poll is not None and not 0.05 <= self.poll <= 3600:
+            raise ValueError("poll must be at least 50ms and at most 1h")
+        return self

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
+from streamer.config.archive import ArchiveSection, RetentionSection
 from streamer.config.sections import (
     HttpSection,
     KafkaSection,
@@ -59,6 +60,8 @@ class Settings(Section):
     workers: WorkersSection = Field(default_factory=WorkersSection, description="Threads that decode and encode.")
     uploads: UploadsSection = Field(default_factory=UploadsSection, description="Writing to the store.")
     streams: dict[str, StreamSection] = Field(default_factory=_built_in_streams, description="Which topics are kept, and how.")
+    archive: ArchiveSection = Field(default_factory=ArchiveSection, description="How days are closed.")
+    retention: RetentionSection = Field(default_factory=RetentionSection, description="What is removed of closed days.")
     models: ModelsSection = Field(default_factory=ModelsSection, description="Model checkpoints.")
 
     _origins: Mapping[Path, str] = PrivateAttr(default_factory=dict)
@@ -80,6 +83,13 @@ class Settings(Section):
                     f"or switch one off with enabled = false"
                 )
             owners[topic] = name
+        documents: dict[str, str] = {}
+        for name, stream in self.enabled_streams.items():
+            if stream.history is not None and (other := documents.setdefault(stream.history.document, name)) != name:
+                raise ValueError(
+                    f"streams.{other}.history and streams.{name}.history share the document {stream.history.document}: "
+                    "give one of them another document"
+                )
         if not owners:
             raise ValueError("every stream is switched off: enable one, or add [streams.NAME] with a schema")
         return self
@@ -94,14 +104,10 @@ class Settings(Section):
         """What was accepted, and will not do what its writer may expect. One sentence each."""
         found = []
         for name, stream in self.enabled_streams.items():
-            if stream.history is not None:
-                found.append(f"streams.{name}.history is accepted, and not used yet by this release")
             if stream.cut.bytes > self.memory.budget:
                 found.append(
                     f"streams.{name}.cut.bytes is more than memory.budget: batches are cut earlier, for lack of memory"
                 )
-        if self.models.watch is not None:
-            found.append("models.watch is accepted, and not used yet by this release")
         return tuple(found)
 
     @property

@@ -15,6 +15,7 @@ from streamer.config.sections import Section
 from streamer.config.values import Duration, Meaning, Size, TextList, at_least, none_if_empty, parse_lower, parse_rule
 
 STREAM_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}", re.ASCII)
+_DOCUMENT = re.compile(r"state/(?:[A-Za-z0-9-][A-Za-z0-9._-]{0,99}/){0,4}[A-Za-z0-9-][A-Za-z0-9._-]{0,199}\.json", re.ASCII)
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}", re.ASCII)
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
@@ -47,17 +48,36 @@ class CutSection(Section):
 
 
 class HistorySection(Section):
-    """Feature history for warm starts. **Accepted, and not used yet** by this release."""
+    """Feature history for warm starts."""
 
-    window: int = Field(
-        default=20, ge=1, le=100_000, description="Feature rows kept for each symbol. Not used by this release."
-    )
+    window: int = Field(default=20, ge=1, le=100_000, description="Rows kept for each symbol.")
     snapshot_every: Annotated[Duration, AfterValidator(at_least(0.1, "100ms"))] = Field(
-        default=30.0, description="How often the history is saved. Not used by this release."
+        default=30.0, description="How often the history is saved."
     )
     document: str = Field(
-        default="state/feature_history_latest.json", min_length=1, description="Key of the document. Not used by this release."
+        default="state/feature_history_latest.json",
+        description="Key of the merged document, what `Lake.feature_history()` reads. Two streams cannot share one.",
     )
+    max_symbols: int = Field(
+        default=10_000,
+        ge=1,
+        le=10_000_000,
+        description="Symbols kept for each partition; the least recently updated leave first, and are counted.",
+    )
+    keep: int = Field(default=24, ge=0, le=10_000, description="Older versions of the merged document that stay, for `as_of`.")
+    arrow: bool = Field(
+        default=False, description="Write the merged history as an Arrow file too, beside the document, for big ones."
+    )
+
+    @field_validator("document")
+    @classmethod
+    def _document_has_a_place(cls, value: str) -> str:
+        if not _DOCUMENT.fullmatch(value) or value.startswith("state/feature_history/"):
+            raise ValueError(
+                "the document is a key such as state/feature_history_latest.json: below state/ but not below "
+                "state/feature_history/, of letters, digits, dots, underscores and hyphens, and it ends in .json"
+            )
+        return value
 
 
 class StreamSection(Section):
@@ -100,7 +120,7 @@ class StreamSection(Section):
     allowed_lateness: Duration = Field(
         default=0.0, description="How long after its time a record may arrive before the day counts as complete."
     )
-    history: HistorySection | None = Field(default=None, description="Feature history. Accepted, and not used yet.")
+    history: HistorySection | None = Field(default=None, description="Feature history.")
 
     @field_validator("topic")
     @classmethod
@@ -128,4 +148,10 @@ class StreamSection(Section):
     def _raw_has_no_columns(self) -> Self:
         if self.schema_name == "raw" and (self.columns or self.aliases or self.rules):
             raise ValueError("the schema raw keeps the bytes as they came: it takes no columns, aliases or rules")
+        return self
+
+    @model_validator(mode="after")
+    def _history_has_symbols(self) -> Self:
+        if self.history is not None and self.schema_name not in ("tick", "feature"):
+            raise ValueError(f"the schema {self.schema_name} has no history: only feature and tick have a symbol in every row")
         return self

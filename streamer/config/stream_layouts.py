@@ -8,12 +8,12 @@ from __future__ import annotations
 import pyarrow as pa
 
 from streamer.config.settings import Settings
-from streamer.config.stream import PATHS, StreamSection
+from streamer.config.stream import PATHS, HistorySection, StreamSection
 from streamer.config.values import parse_rule
 from streamer.errors import Invalid
 from streamer.layout import Column, Layout, Rule, arrow_type
 from streamer.schemas import SCHEMAS, columns_of
-from streamer.streams import CutLimits, Stream
+from streamer.streams import CutLimits, HistorySpec, Stream
 from streamer.write.partition_path import PartitionPath
 
 
@@ -37,6 +37,18 @@ def _stream(name: str, section: StreamSection) -> Stream:
         layout=layout,
         cut=CutLimits(rows=cut.rows, bytes=cut.bytes, age_seconds=cut.age, idle_seconds=cut.idle),
         allowed_lateness_seconds=section.allowed_lateness,
+        history=_history(section.history) if section.history is not None else None,
+    )
+
+
+def _history(section: HistorySection) -> HistorySpec:
+    return HistorySpec(
+        window=section.window,
+        snapshot_every_seconds=section.snapshot_every,
+        document=section.document,
+        max_symbols=section.max_symbols,
+        keep=section.keep,
+        arrow=section.arrow,
     )
 
 

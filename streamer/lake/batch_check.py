@@ -161,8 +161,11 @@ def _digest(letters: Sequence[Letter]) -> str:
     return letters_digest([DeadLetter(x.offset, x.timestamp, x.key, x.value, x.headers, reason, "") for x in letters])
 
 
-def check_siblings(batch: ListedBatch, opened: Sequence[StoredFile], *, lost_some: bool) -> Iterator[Finding]:
-    """What is wrong between the files of one batch. `opened` are those that could be read.
+def check_siblings(
+    batch: ListedBatch, opened: Sequence[StoredFile], *, lost_some: bool, removed: tuple[int, int, int] = (0, 0, 0)
+) -> Iterator[Finding]:
+    """What is wrong between the files of one batch. `opened` are those that could be read. removed: files, rows and dead
+    letters that retention took and the archive has.
 
     lost_some: a gap is on record for offsets of this range. Two attempts may then have seen different records, and what a
     file says of the whole batch is true only of its own attempt.
@@ -180,17 +183,19 @@ def check_siblings(batch: ListedBatch, opened: Sequence[StoredFile], *, lost_som
             detail = f"it says {name}={odd.said[name]}, {first.file.key} says {first.said[name]}"
             yield Finding.of_range(FindingKind.SIBLINGS_DISAGREE, batch.range, detail, _RESTORE, odd.file.key)
             return
-    yield from _check_counts(batch, opened, first.said)
+    yield from _check_counts(batch, opened, first.said, removed)
 
 
-def _check_counts(batch: ListedBatch, opened: Sequence[StoredFile], said: Mapping[str, str]) -> Iterator[Finding]:
-    found = {"batch_files": len(batch.files)}
+def _check_counts(
+    batch: ListedBatch, opened: Sequence[StoredFile], said: Mapping[str, str], removed: tuple[int, int, int]
+) -> Iterator[Finding]:
+    found = {"batch_files": len(batch.files) + removed[0]}
     if len(opened) == len(batch.files):
         rows = {False: 0, True: 0}
         for stored in opened:
             number = stored.rows if stored.rows is not None else stored.said.get("rows", "0")
             rows[stored.file.folder.dead_letters] += int(number) if str(number).isdecimal() else 0
-        found |= {"batch_rows": rows[False], "batch_dead_letters": rows[True]}
+        found |= {"batch_rows": rows[False] + removed[1], "batch_dead_letters": rows[True] + removed[2]}
     words = {"batch_files": "files", "batch_rows": "rows", "batch_dead_letters": "dead letters"}
     for name, number in found.items():
         if not said[name].isdecimal():

@@ -58,14 +58,14 @@ class Hole:
     before: ListedBatch | None
     after: ListedBatch | None
 
-    def may_touch(self, day: date) -> bool:
-        """Whether files of `day` may be among what is missing, as far as the neighbours' folders tell.
+    def may_touch(self, day: date, last: date | None = None) -> bool:
+        """Whether files of `day`, or of one up to `last`, may be among what is missing, as far as the neighbours' folders tell.
 
         Records of many days interleave only within the lateness of late data, so the neighbours' days bound it on each side.
         """
         earliest = min(self.before.dates, default=None) if self.before else None
         latest = max(self.after.dates, default=None) if self.after else None
-        return (earliest is None or earliest <= day) and (latest is None or day <= latest)
+        return (earliest is None or earliest <= (last or day)) and (latest is None or day <= latest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,23 @@ from __future__ import annotations
 import asyncio
 import io
 from bisect import bisect_right
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from streamer.store.contract import Store
+Groups = Callable[[Any], Collection[int]]
+"""From a file's metadata to the numbers of the row groups that are wanted."""
+
+
+class RangeSource(Protocol):
+    """What ranges come from: a store, or a cache in front of one."""
+
+    async def get_range(self, key: str, start: int, length: int) -> bytes:
+        """As a store's."""
+        ...
+
 
 TAIL_BYTES = 64 << 10
 """What pyarrow itself reads first from the end of a file; footers of our files are about 3 KiB."""
@@ -85,8 +95,10 @@ class FetchedRanges(io.RawIOBase):
         return len(data)
 
 
-async def fetch_parquet(store: Store, key: str, size_bytes: int, columns: Collection[str] | None) -> pq.ParquetFile:
-    """The file's footer and the chunks of `columns` (None: all), ready to be read without another request.
+async def fetch_parquet(
+    store: RangeSource, key: str, size_bytes: int, columns: Collection[str] | None, groups: Groups | None = None
+) -> pq.ParquetFile:
+    """The file's footer and the chunks of `columns` (None: all) in `groups` (None: all), ready to be read without a request.
 
     Columns that the file does not have are left out. Raises `NotFound`, and `pa.ArrowInvalid` where it is no Parquet file.
     """
@@ -102,16 +114,24 @@ async def fetch_parquet(store: Store, key: str, size_bytes: int, columns: Collec
         tail = await _fetch(store, key, size_bytes - footer_bytes, footer_bytes)
     file.add(size_bytes - len(tail), tail)
     metadata = pq.read_metadata(pa.PythonFile(file, mode="r"))
-    wanted = [part for part in joined(chunk_ranges(metadata, columns)) if not file.has(*part)]
+    wanted = [
+        part
+        for part in joined(chunk_ranges(metadata, columns, groups(metadata) if groups is not None else None))
+        if not file.has(*part)
+    ]
     for (start, _), part in zip(wanted, await asyncio.gather(*(_fetch(store, key, *part) for part in wanted)), strict=True):
         file.add(start, part)
     return pq.ParquetFile(pa.PythonFile(file, mode="r"), metadata=metadata, pre_buffer=False)
 
 
-def chunk_ranges(metadata: Any, columns: Collection[str] | None) -> list[tuple[int, int]]:
-    """(start, length) of every column chunk that holds one of `columns`, nested parts included."""
+def chunk_ranges(
+    metadata: Any, columns: Collection[str] | None, groups: Collection[int] | None = None
+) -> list[tuple[int, int]]:
+    """(start, length) of every column chunk in `groups` (None: all) that holds one of `columns`, nested parts included."""
     found = []
     for group_number in range(metadata.num_row_groups):
+        if groups is not None and group_number not in groups:
+            continue
         group = metadata.row_group(group_number)
         for number in range(group.num_columns):
             chunk = group.column(number)
@@ -137,7 +157,7 @@ def joined(ranges: list[tuple[int, int]], near: int = JOIN_BYTES) -> list[tuple[
     return result
 
 
-async def _fetch(store: Store, key: str, start: int, length: int) -> bytes:
+async def _fetch(store: RangeSource, key: str, start: int, length: int) -> bytes:
     part = await store.get_range(key, start, length)
     if len(part) != length:
         raise pa.ArrowInvalid(f"{len(part)} bytes came of {length} at {start}: the object is shorter than listed")

@@ -39,6 +39,11 @@ class FindingKind(StrEnum):
     LAYOUT_MISSING = "layout_missing"
     LAYOUT_WRONG = "layout_wrong"
     COPIED_FILE = "copied_file"  # a data file under a foreign name: SQL engines read its rows twice
+    ARCHIVE_MISSING = "archive_missing"  # an object that a certificate lists
+    ARCHIVE_WRONG = "archive_wrong"  # it is not the one that was certified, or has other rows than the raw files
+    BARS_WRONG = "bars_wrong"  # bars that are not those of the day's ticks
+    CERTIFICATE_DAMAGED = "certificate_damaged"
+    RAW_MISSING = "raw_missing"  # data files of a certified day are gone, and not by retention
     BEYOND_KAFKA = "beyond_kafka"  # the position is beyond the partition's end: the topic was made anew
 
 
@@ -52,6 +57,9 @@ class NoteKind(StrEnum):
     UNDATED = "undated"  # checked although a date was asked for, because its folders name none
     LOST_SOON = "lost_soon"  # Kafka's retention has passed `committed`
     OTHER_CLUSTER = "other_cluster"  # Kafka answered, and is not the cluster of this position
+    ARCHIVE_PUBLISHING = "archive_publishing"  # a new revision that is not under its own keys yet
+    ARCHIVE_INCOMPLETE = "archive_incomplete"  # a day that was closed by hand before it was complete
+    ARCHIVE_LATE = "archive_late"  # data of a certified day came late: it is closed again
     START_UNKNOWN = "start_unknown"  # nothing says where the lineage began: a lost first batch cannot be missed
 
 

@@ -4,10 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class LoopRunner(Protocol):
+    """Runs coroutines in one event loop, for other threads."""
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns or raises."""
+        ...
+
+
+class RunningLoop:
+    """The event loop that is running here and now, for threads that it started."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """What `work` returns or raises. Never to be called from the loop's own thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
 
 class LoopThread:
@@ -29,12 +48,17 @@ class LoopThread:
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of an asynchronous iterator, one at a time."""
-        while True:
-            try:
-                item = self.run(_next(items))
-            except StopAsyncIteration:
-                return
-            yield item
+        try:
+            while True:
+                try:
+                    item = self.run(_next(items))
+                except StopAsyncIteration:
+                    return
+                yield item
+        finally:
+            # A reader that stops early must not leave requests under way.
+            if isinstance(items, AsyncGenerator) and not self._loop.is_closed():
+                self.run(_aclose(items))
 
     def close(self) -> None:
         """End the loop and its thread. Idempotent."""
@@ -43,6 +67,10 @@ class LoopThread:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+
+async def _aclose(items: AsyncGenerator[Any, None]) -> None:
+    await items.aclose()
 
 
 async def _next(items: AsyncIterator[T]) -> T:

@@ -10,7 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,10 +20,10 @@ from streamer.errors import Damaged, Invalid, NotFound
 from streamer.keys import parse_data_key
 from streamer.lake.inventory import Folder, LakeFile
 from streamer.lake.layouts import read_layouts
-from streamer.lake.path_filter import SYMBOL, PathFilter
+from streamer.lake.path_filter import SYMBOL, Listing, PathFilter
 from streamer.lake.stored_file import Unreadable, read_file
 from streamer.layout import TIMESTAMP, Layout
-from streamer.store.contract import Store
+from streamer.store.contract import ObjectInfo, Store
 from streamer.workers import InlineWorkers, Workers
 
 FILES_AHEAD = 4
@@ -54,21 +55,44 @@ class Scan:
     _store: Store = field(repr=False)
     _workers: Workers = field(repr=False)
     _filters: tuple[PathFilter, ...] = field(repr=False)
-    _full_schema: pa.Schema = field(repr=False)
+    full_schema: pa.Schema = field(repr=False)
 
     async def files(self) -> AsyncIterator[LakeFile]:
         """The files that may hold rows asked for, by key."""
-        prefixes = sorted({prefix for each in self._filters for prefix in each.prefixes()})
-        previous = ""
-        for prefix in prefixes:
-            if previous and prefix.startswith(previous):
-                continue  # listed already, as part of a shorter one
-            previous = prefix
-            async for item in self._store.list(prefix):
+        async for file, _ in self.listed():
+            yield file
+
+    async def listed(self) -> AsyncIterator[tuple[LakeFile, ObjectInfo]]:
+        """The files that may hold rows asked for, by key, each as it was listed."""
+        for part in self._listings():
+            async for item in self._store.list(part.prefix, start_after=part.after):
+                if part.is_past(item.key):
+                    break
                 key = parse_data_key(item.key)
                 if key is not None and any(each.may_hold(key.partition_path) for each in self._filters):
                     folder = Folder(key.stream, key.partition_path, key.suffix, dead_letters=False)
-                    yield LakeFile(folder, key.range, item.size_bytes)
+                    yield LakeFile(folder, key.range, item.size_bytes), item
+
+    def day_of(self, partition_path: str) -> date | None:
+        """The only day whose rows the folder can hold, by every template that it fits; None where there may be others."""
+        days = {each.day(partition_path) for each in self._filters if each.matches(partition_path)}
+        return days.pop() if len(days) == 1 else None
+
+    def symbol_of(self, partition_path: str) -> str | None:
+        """The only symbol whose rows the folder can hold, by every template that it fits; None where there may be others."""
+        symbols = {each.symbol(partition_path) for each in self._filters if each.matches(partition_path)}
+        return symbols.pop() if len(symbols) == 1 else None
+
+    def _listings(self) -> list[Listing]:
+        """What to list, no key twice: with days left out where no prefix lies within another, else by whole prefixes."""
+        bounded = sorted({part for each in self._filters for part in each.listings()}, key=lambda part: part.prefix)
+        if not any(after.prefix.startswith(before.prefix) for before, after in pairwise(bounded)):
+            return bounded
+        whole: list[Listing] = []
+        for part in bounded:
+            if not whole or not part.prefix.startswith(whole[-1].prefix):
+                whole.append(Listing(part.prefix))
+        return whole
 
     async def batches(self) -> AsyncIterator[pa.RecordBatch]:
         """The rows. Holds at most five files' columns. Raises `Damaged` where a file cannot be read."""
@@ -102,21 +126,23 @@ class Scan:
             await asyncio.gather(*ahead, return_exceptions=True)
 
     async def _read(self, file: LakeFile) -> pa.Table | None:
-        needed = set(self.schema.names)
-        if self.query.start is not None or self.query.end is not None:
-            needed.add(self.event_time)
-        if self.query.symbols is not None:
-            needed.add(SYMBOL)
         try:
-            stored = await read_file(self._store, file, needed, self._full_schema, self._workers)
+            stored = await read_file(self._store, file, self.needed, self.full_schema, self._workers)
         except NotFound:
             return None  # merged or expired since it was listed
         except Unreadable as error:
             raise Damaged(f"a data file cannot be read: {error}", hint="run `streamer verify`", key=file.key) from error
         assert stored.table is not None
-        return await self._workers.run(self._select, stored.table, file)
+        return await self._workers.run(self.select, stored.table, file.key)
 
-    def _select(self, table: pa.Table, file: LakeFile) -> pa.Table:
+    @property
+    def needed(self) -> frozenset[str]:
+        """The columns that are asked for or filtered by."""
+        times = {self.event_time} if self.query.start is not None or self.query.end is not None else set()
+        return frozenset({*self.schema.names, *times, *({SYMBOL} if self.query.symbols is not None else set())})
+
+    def select(self, table: pa.Table, key: str) -> pa.Table:
+        """The rows of the object `key` that are asked for, as `schema` has them. Raises `Invalid` where a type does not fit."""
         query = self.query
         if query.start is not None or query.end is not None:
             times = table[self.event_time]
@@ -130,16 +156,19 @@ class Scan:
             return _aligned(table, self.schema)
         except pa.ArrowException as error:
             hint = "the column's type changed; ask for other columns with --columns"
-            raise Invalid(f"a column does not fit the others of its stream: {error}", hint=hint, key=file.key) from error
+            raise Invalid(f"a column does not fit the others of its stream: {error}", hint=hint, key=key) from error
 
 
-async def prepare_scan(store: Store, query: Query, workers: Workers | None = None) -> Scan:
-    """Find out which columns the stream has, and check the query against them.
+async def prepare_scan(
+    store: Store, query: Query, workers: Workers | None = None, *, layouts: Collection[Layout] | None = None
+) -> Scan:
+    """Find out which columns the stream has, and check the query against them. `layouts`: those of the lake, where they are
+    known already.
 
     Raises `Invalid` for a stream that the lake does not have, a column or filter that it has not, or columns whose types
     contradict each other between its layouts.
     """
-    layouts = [layout for layout in await read_layouts(store) if layout.stream == query.stream]
+    layouts = [layout for layout in layouts or await read_layouts(store) if layout.stream == query.stream]
     if not layouts:
         raise Invalid(f"the lake has no stream {query.stream!r}", hint="`streamer ls` shows those it has", lake=store.url)
     known = sorted(dict.fromkeys(name for layout in layouts for name in layout.arrow_schema.names), key=lambda n: n[:1] == "_")

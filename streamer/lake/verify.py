@@ -14,16 +14,23 @@ from datetime import date
 
 import pyarrow as pa
 
+from streamer.archive.certificates import certified_days, read_certificate
+from streamer.archive.inputs import Stock
+from streamer.archive.proof import DayProof
+from streamer.archive.removed import RemovedBatches
 from streamer.commit.layouts import LayoutDocuments
 from streamer.commit.position import Position
-from streamer.errors import NotFound, PartitionRefused
+from streamer.errors import Damaged, NotFound, PartitionRefused
+from streamer.keys import certificate_key
 from streamer.lake.batch_check import PathCheck, check_file, check_siblings, path_check
 from streamer.lake.chain import Beyond, Complete, Extent, Hole, Open, Overlap, touched, walk
 from streamer.lake.finding import Finding, FindingKind, FindingList, NoteKind, PartitionReport, Report
 from streamer.lake.foreign_check import check_foreign
 from streamer.lake.inventory import Inventory, LakeFile, Lineage, ListedBatch, take_inventory
+from streamer.lake.layouts import read_layouts
 from streamer.lake.positions import Positions, read_positions
 from streamer.lake.stored_file import StoredFile, Unreadable, read_facts, read_file
+from streamer.layout import Layout
 from streamer.records import TopicPartition
 from streamer.source.contract import Bounds
 from streamer.store.contract import Store
@@ -63,6 +70,7 @@ async def verify(
     store: Store,
     *,
     day: date | None = None,
+    last_day: date | None = None,
     streams: Collection[str] | None = None,
     ask_kafka: AskKafka | None = None,
     deep: bool = True,
@@ -70,7 +78,8 @@ async def verify(
     concurrency: int = 8,
     progress: Progress | None = None,
 ) -> Report:
-    """Prove the lake, or the batches that have files on `day`, or those of `streams`.
+    """Prove the lake, or the batches that have files on `day` (or on any day from it to `last_day`), or those of `streams`; and
+    the archive of those days.
 
     ask_kafka: called last, with every partition; None, or an answer of None: Kafka is left out. deep: read the offsets of
     every row; without it names, positions and what files say of themselves are held against each other. concurrency:
@@ -80,8 +89,11 @@ async def verify(
     before = await read_positions(store)
     inventory = await take_inventory(store)
     after = await read_positions(store)
-    proof = _Proof(store, inventory, before, after, day, streams, deep, workers or InlineWorkers(), progress)
+    removed = await RemovedBatches.read(store, inventory)
+    days = None if day is None else (day, last_day or day)
+    proof = _Proof(store, inventory, removed, before, after, days, streams, deep, workers or InlineWorkers(), progress)
     await proof.run(concurrency)
+    await proof.check_archive()
     kafka = await ask_kafka(list(after.by_source)) if ask_kafka is not None else None
     return proof.report(kafka)
 
@@ -93,9 +105,10 @@ class _Proof:
         self,
         store: Store,
         inventory: Inventory,
+        removed: RemovedBatches,
         before: Positions,
         after: Positions,
-        day: date | None,
+        days: tuple[date, date] | None,
         streams: Collection[str] | None,
         deep: bool,
         workers: Workers,
@@ -103,9 +116,10 @@ class _Proof:
     ) -> None:
         self._store = store
         self._inventory = inventory
+        self._removed = removed
         self._before = before.by_source
         self._after = after.by_source
-        self._day = day
+        self._days = days
         self._streams = frozenset(streams) if streams is not None else None
         self._deep = deep
         self._workers = workers
@@ -161,7 +175,8 @@ class _Proof:
             after = self._after.get(lineage.source)
             extent = Extent.of(lineage, self._before.get(lineage.source), after)
             self._check_position(lineage, after, extent)
-            for link in walk(lineage, self._inventory.batches(lineage), extent):
+            known = extent and replace(extent, gaps=(*extent.gaps, *self._removed.as_gaps(lineage)))
+            for link in walk(lineage, self._inventory.batches(lineage), known):
                 match link:
                     case Complete(batch):
                         tally.first = batch.range.start if tally.first is None else tally.first
@@ -173,7 +188,7 @@ class _Proof:
                     case Beyond(batch, limit):
                         self._found.add(_beyond(batch, limit))
                     case Hole(range_):
-                        if self._day is None or link.may_touch(self._day):
+                        if self._days is None or link.may_touch(*self._days):
                             detail = f"{range_.end - range_.start} offsets are in no file, and no gap is on record"
                             self._found.add(Finding.of_range(FindingKind.MISSING_RANGE, range_, detail, _RESTORE))
                     case Overlap(first, second):
@@ -184,7 +199,27 @@ class _Proof:
     def _wanted(self, batch: ListedBatch) -> bool:
         if self._streams is not None and not any(file.folder.stream in self._streams for file in batch.files):
             return False
-        return self._day is None or not batch.dates or self._day in batch.dates
+        days = self._days
+        return days is None or not batch.dates or any(days[0] <= day <= days[1] for day in batch.dates)
+
+    async def check_archive(self) -> None:
+        """Prove what the certificates of these days say."""
+        layouts: dict[str, list[Layout]] = {}
+        for layout in await read_layouts(self._store):
+            layouts.setdefault(layout.stream, []).append(layout)
+        stock = Stock(self._after, self._inventory, {name: tuple(found) for name, found in layouts.items()}, self._removed)
+        proof = DayProof(self._store, stock, self._workers)
+        async for day in certified_days(self._store):
+            if self._days is not None and not self._days[0] <= day <= self._days[1]:
+                continue
+            try:
+                stored = await read_certificate(self._store, day)
+                if stored is not None:
+                    async for finding in proof.findings(stored.certificate, deep=self._deep, streams=self._streams):
+                        self._found.add(finding)
+            except Damaged as error:
+                key = str(error.context.get("key") or certificate_key(day))
+                self._found.add(Finding(FindingKind.CERTIFICATE_DAMAGED, error.message, error.hint, key))
 
     def _check_position(self, lineage: Lineage, after: Position | None, extent: Extent | None) -> None:
         source = lineage.source
@@ -219,7 +254,11 @@ class _Proof:
     async def _check_batch(self, batch: ListedBatch, lost_some: bool) -> None:
         opened = await asyncio.gather(*(self._check_file(file) for file in batch.files))
         there = [stored for stored in opened if stored is not None]
-        self._found.extend(await self._workers.run(lambda: list(check_siblings(batch, there, lost_some=lost_some))))
+        gone = self._removed.of(Lineage(batch.range.source, batch.range.lineage), batch.range.start, batch.range.end)
+        removed = (gone.files, gone.rows, gone.dead_letters)
+        self._found.extend(
+            await self._workers.run(lambda: list(check_siblings(batch, there, lost_some=lost_some, removed=removed)))
+        )
         tally = self._tallies[Lineage(batch.range.source, batch.range.lineage)]
         tally.batches += 1
         for stored in there:

@@ -7,7 +7,7 @@ inside the bucket is the implementation's own affair.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -40,13 +40,17 @@ PutMode = Create | Replace | Overwrite
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What is known of an object without reading it. `metadata` is None where it was not asked for (listings)."""
+    """What is known of an object without reading it. `metadata` is None where it was not asked for (listings).
+
+    storage_class: where the store has such, as it names them (`STANDARD`, `GLACIER_IR`); None where it has not.
+    """
 
     key: str
     size_bytes: int
     etag: str
     modified: datetime
     metadata: Mapping[str, str] | None = None
+    storage_class: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,32 @@ class StoredObject:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An object on its way in parts: begun, and not there until it is completed. `begun`: None from `begin_upload`."""
+
+    key: str
+    id: str
+    part_bytes: int
+    metadata: Mapping[str, str] = field(default_factory=lambda: NO_METADATA)
+    begun: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part that arrived. Numbers count from 1."""
+
+    number: int
+    etag: str
+    size_bytes: int
+
+
 class NoSuchPlace(Invalid):
     """The bucket or the directory does not exist: create it with `streamer init`, or name another."""
+
+
+class NoCredentials(Denied):
+    """There are no credentials anywhere where the client looks for them."""
 
 
 class ExpiredCredentials(Denied):
@@ -110,6 +138,43 @@ class Store(Protocol):
         our own first attempt: the caller reads back and compares. Raises `OutcomeUnknown` where no answer came: it may
         have landed or may land later. Metadata: lower-case ASCII names, ASCII values, 2 KiB in all.
         """
+        ...
+
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        """Begin an object that is too big for one PUT. Every part has `part_bytes` (on S3 5 MiB at least), but the last.
+
+        `big_objects.put_content` takes an object through all of it.
+        """
+        ...
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        """Send part `number`, from 1 to 10,000; again if need be, the last one counts. Parts may be under way together.
+
+        Raises `Conflict` where the upload is no longer there.
+        """
+        ...
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        """Make the parts, in this order and without a hole, the object, and return its ETag. Atomic.
+
+        Raises `Conflict` where `mode` forbade it, or the upload is no longer there: it was aborted, or completed by our own
+        first attempt. Raises `OutcomeUnknown` as `put` does: read back and compare.
+        """
+        ...
+
+    async def abort_upload(self, upload: Upload) -> None:
+        """Forget the parts. No upload there is no error."""
+        ...
+
+    def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        """Every upload that was begun for a key that starts with `prefix`, and neither completed nor aborted."""
         ...
 
     async def delete(self, key: str) -> None:

@@ -9,15 +9,16 @@ from __future__ import annotations
 import asyncio
 import functools
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TypeVar
 
 from streamer.clock import Clock
 from streamer.errors import OutcomeUnknown, StreamerError, Unavailable
-from streamer.store.contract import NO_METADATA, ObjectInfo, PutMode, StoredObject
+from streamer.store.contract import NO_METADATA, ObjectInfo, Part, PutMode, StoredObject, Upload
 from streamer.store.directory_errors import translate_os_error
 from streamer.store.directory_files import Busy, DirectoryFiles
+from streamer.store.directory_uploads import DirectoryUploads
 from streamer.store.limits import check_metadata, check_prefix
 from streamer.workers import ThreadWorkers, Workers
 
@@ -26,6 +27,7 @@ T = TypeVar("T")
 # Another process holds the lock for some milliseconds: one sync of a folder.
 _LOCK_WAIT_SECONDS = 0.02
 _ABANDONED_AFTER = timedelta(days=1)
+_SLOWEST_BYTES_PER_SECOND = 10 << 20
 
 
 class DirectoryStore:
@@ -46,6 +48,7 @@ class DirectoryStore:
         request_seconds: float = 60.0,
     ) -> None:
         self._files = DirectoryFiles(os.fspath(path))
+        self._uploads = DirectoryUploads(self._files)
         self._clock = clock
         self._workers = workers or ThreadWorkers(4)
         self._owns_workers = workers is None
@@ -89,6 +92,36 @@ class DirectoryStore:
         write = functools.partial(self._files.write, key, body, mode, metadata, temporary, self._clock.now())
         return await self._run(write, key, writes=True, abandon=functools.partial(self._files.forget, temporary))
 
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        self._files.check(key)
+        check_metadata(metadata)
+        begin = functools.partial(self._uploads.begin, key, self._clock.token(), part_bytes, metadata)
+        return await self._run(begin, key, writes=True)
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        return await self._run(functools.partial(self._uploads.put_part, upload, number, body), upload.key, writes=True)
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        complete = functools.partial(self._uploads.complete, upload, parts, mode, self._clock.now())
+        # It is read once more for its ETag, and synced.
+        size = sum(part.size_bytes for part in parts)
+        return await self._run(complete, upload.key, writes=True, more_seconds=size / _SLOWEST_BYTES_PER_SECOND)
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._run(functools.partial(self._uploads.abort, upload), upload.key, writes=True)
+
+    async def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        check_prefix(prefix)
+        for upload in await self._run(functools.partial(self._uploads.list, prefix), None):
+            yield upload
+
     async def delete(self, key: str) -> None:
         self._files.check(key)
         await self._run(functools.partial(self._files.delete, key), key, writes=True)
@@ -114,12 +147,18 @@ class DirectoryStore:
             self._workers.close()
 
     async def _run(
-        self, work: Callable[[], T], key: str | None, *, writes: bool = False, abandon: Callable[[], None] | None = None
+        self,
+        work: Callable[[], T],
+        key: str | None,
+        *,
+        writes: bool = False,
+        abandon: Callable[[], None] | None = None,
+        more_seconds: float = 0.0,
     ) -> T:
         """What `work()` returns, asked again while another process holds the lock; errors translated. `abandon` undoes the
         first part of work that waits for the lock in vain."""
         try:
-            async with asyncio.timeout(self._request_seconds):
+            async with asyncio.timeout(self._request_seconds + more_seconds):
                 while True:
                     try:
                         return await self._workers.run(work)

@@ -37,6 +37,8 @@ FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 SEGMENT_BYTES = 255
 
+_REREAD_BYTES = 8 << 20
+
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -49,7 +51,7 @@ class DirectoryFiles:
 
     def __init__(self, root: str) -> None:
         self.root = os.path.abspath(root)
-        self._temporary = os.path.join(self.root, HIDDEN, "tmp")
+        self.temporary = os.path.join(self.root, HIDDEN, "tmp")
         self._lock_path = os.path.join(self.root, HIDDEN, "lock")
         self._mutex = threading.Lock()
 
@@ -75,9 +77,9 @@ class DirectoryFiles:
             )
         if not os.access(self.root, os.R_OK | os.X_OK):
             raise Denied("the lake's directory may not be read", hint="grant this user r-x on it", path=self.root)
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._temporary) as entries:
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.temporary) as entries:
             for entry in entries:
-                if entry.stat().st_mtime < oldest_temporary and os.access(self._temporary, os.W_OK):
+                if entry.stat().st_mtime < oldest_temporary and os.access(self.temporary, os.W_OK):
                     _remove(entry.path)
 
     def read(self, key: str) -> StoredObject:
@@ -106,13 +108,12 @@ class DirectoryFiles:
     ) -> str:
         """Write the object and return its ETag; `temporary` is a name that nobody else uses. Raises `Conflict`, and `Busy`:
         then call again with the same arguments, or `forget(temporary)`."""
-        staged = os.path.join(self._temporary, temporary)
+        staged = os.path.join(self.temporary, temporary)
         etag = content_etag(body)
         if not os.path.exists(staged):
             self._stage(staged, body, etag, modified)
         try:
-            with self._locked():
-                self._publish(key, staged, etag, mode, None if says_it_itself(key, body, metadata) else metadata)
+            self.publish(key, staged, etag, mode, None if says_it_itself(key, body, metadata) else metadata)
         except Busy:
             raise
         except BaseException:
@@ -120,9 +121,19 @@ class DirectoryFiles:
             raise
         return etag
 
+    def temporary_folder(self) -> str:
+        """Where files wait for their names; made if need be."""
+        self._make_hidden(self.temporary)
+        return self.temporary
+
+    def publish(self, key: str, staged: str, etag: str, mode: PutMode, metadata: Mapping[str, str] | None) -> None:
+        """Name the synced file `staged`. `metadata`: None where the object says it itself. Raises `Conflict`, and `Busy`."""
+        with self._locked():
+            self._publish(key, staged, etag, mode, metadata)
+
     def forget(self, temporary: str) -> None:
         """Remove what a `write` that was given up has staged."""
-        staged = os.path.join(self._temporary, temporary)
+        staged = os.path.join(self.temporary, temporary)
         _remove(staged)
         _remove(f"{staged}{TWIN_SUFFIX}")
 
@@ -171,7 +182,7 @@ class DirectoryFiles:
         return sorted(found, key=lambda item: item if isinstance(item, str) else item.key)
 
     def _stage(self, staged: str, body: bytes | memoryview, etag: str, modified: datetime) -> None:
-        self._make_hidden(self._temporary)
+        self._make_hidden(self.temporary)
         seconds = modified.timestamp()
         try:
             descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
@@ -236,10 +247,12 @@ class DirectoryFiles:
         os.replace(twin, path)
 
     def _etag_there(self, path: str) -> str | None:
-        # From the content, never from the attribute: compare-and-swap rests on it, and what it guards is small.
+        # From the content, not from the attribute: compare-and-swap rests on it, and what it guards is small. The copy of a
+        # model is not, and everybody waits for the lock: there the attribute counts, with the size and time it was taken at.
         try:
             with open(path, "rb") as file:
-                return file_etag(file)
+                small = os.fstat(file.fileno()).st_size <= _REREAD_BYTES
+                return file_etag(file) if small else known_etag(file)
         except FileNotFoundError:
             return None
 

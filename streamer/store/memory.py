@@ -7,13 +7,13 @@ other tasks a turn, and a listing is made page by page while others write.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType, coroutine
 
 from streamer.clock import Clock
-from streamer.errors import Conflict, NotFound
-from streamer.store.contract import NO_METADATA, Create, ObjectInfo, Overwrite, PutMode, Replace, StoredObject
+from streamer.errors import Conflict, Invalid, NotFound
+from streamer.store.contract import NO_METADATA, Create, ObjectInfo, Overwrite, Part, PutMode, Replace, StoredObject, Upload
 from streamer.store.etags import content_etag
 from streamer.store.limits import check_key, check_metadata, check_prefix
 
@@ -37,6 +37,7 @@ class MemoryStore:
         self._conditional_writes = conditional_writes
         self._page = page
         self._objects: dict[str, StoredObject] = {}
+        self._uploads: dict[str, tuple[Upload, dict[int, bytes]]] = {}
 
     @property
     def url(self) -> str:
@@ -82,13 +83,16 @@ class MemoryStore:
         check_key(key)
         check_metadata(metadata)
         await _turn()
-        self._check_mode(key, mode)
-        kept = bytes(body)
-        etag = content_etag(kept)
-        info = ObjectInfo(key, len(kept), etag, self._clock.now(), MappingProxyType(dict(metadata)))
-        self._objects[key] = StoredObject(info, kept)
+        etag = self._keep(key, bytes(body), mode, metadata)
         # The answer travels too: a task that is cancelled here has written.
         await _turn()
+        return etag
+
+    def _keep(self, key: str, body: bytes, mode: PutMode, metadata: Mapping[str, str]) -> str:
+        self._check_mode(key, mode)
+        etag = content_etag(body)
+        info = ObjectInfo(key, len(body), etag, self._clock.now(), MappingProxyType(dict(metadata)))
+        self._objects[key] = StoredObject(info, body)
         return etag
 
     def _check_mode(self, key: str, mode: PutMode) -> None:
@@ -102,6 +106,53 @@ class MemoryStore:
                 raise Conflict("the object is not the version to replace", key=key)
             case Create() | Replace() | Overwrite():
                 pass
+
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        check_key(key)
+        check_metadata(metadata)
+        await _turn()
+        upload = Upload(key, self._clock.token(), part_bytes, MappingProxyType(dict(metadata)))
+        self._uploads[upload.id] = (replace(upload, begun=self._clock.now()), {})
+        return upload
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        await _turn()
+        self._parts(upload)[number] = body
+        await _turn()
+        return Part(number, content_etag(body), len(body))
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        await _turn()
+        sent = self._parts(upload)
+        for part in parts:
+            if part.number not in sent or content_etag(sent[part.number]) != part.etag:
+                raise Invalid("a part is not the one that was sent", hint="begin the upload again", key=upload.key)
+        etag = self._keep(upload.key, b"".join(sent[part.number] for part in parts), mode, upload.metadata)
+        del self._uploads[upload.id]
+        await _turn()
+        return etag
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await _turn()
+        self._uploads.pop(upload.id, None)
+
+    async def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        check_prefix(prefix)
+        await _turn()
+        for upload in [upload for upload, _ in self._uploads.values() if upload.key.startswith(prefix)]:
+            yield upload
+
+    def _parts(self, upload: Upload) -> dict[int, bytes]:
+        if (found := self._uploads.get(upload.id)) is None:
+            raise Conflict("the upload is no longer there", key=upload.key)
+        return found[1]
 
     async def delete(self, key: str) -> None:
         check_key(key)

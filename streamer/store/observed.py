@@ -6,13 +6,13 @@ Put it inside the retry layer, so that each attempt is counted and the failed on
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator, Mapping
+from collections.abc import AsyncIterator, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from streamer.clock import Clock
 from streamer.errors import Conflict, Denied, Invalid, NotFound, OutcomeUnknown, Unavailable
 from streamer.metrics import Metrics
-from streamer.store.contract import NO_METADATA, ObjectInfo, PutMode, Store, StoredObject
+from streamer.store.contract import NO_METADATA, ObjectInfo, Part, PutMode, Store, StoredObject, Upload
 
 # In this order: the first that fits is the label.
 _OUTCOMES: tuple[tuple[type[BaseException], str], ...] = (
@@ -33,7 +33,7 @@ def _outcome(error: BaseException) -> str:
 class ObservedStore:
     """`inner`, with `metrics.store_requests` and `metrics.store_seconds` kept.
 
-    Labels of an operation: get, get_range, head, put, delete, list, prepare. Outcomes: ok, not_found, conflict, unknown,
+    Labels of an operation: the names of the methods. Outcomes: ok, not_found, conflict, unknown,
     unavailable, denied, invalid, cancelled, error. A listing is one request, however many pages it has; its time is what
     the store took, without the time its reader spent between two objects.
     """
@@ -74,6 +74,35 @@ class ObservedStore:
     ) -> str:
         with self._observe("put"):
             return await self._inner.put(key, body, mode=mode, metadata=metadata, content_type=content_type)
+
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        with self._observe("begin_upload"):
+            return await self._inner.begin_upload(key, part_bytes=part_bytes, metadata=metadata, content_type=content_type)
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        with self._observe("put_part"):
+            return await self._inner.put_part(upload, number, body)
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        with self._observe("complete_upload"):
+            return await self._inner.complete_upload(upload, parts, mode=mode)
+
+    async def abort_upload(self, upload: Upload) -> None:
+        with self._observe("abort_upload"):
+            await self._inner.abort_upload(upload)
+
+    async def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        with self._observe("list_uploads"):
+            found = [upload async for upload in self._inner.list_uploads(prefix)]
+        for upload in found:
+            yield upload
 
     async def delete(self, key: str) -> None:
         with self._observe("delete"):

@@ -6,12 +6,12 @@ an answer was lost, a re-sent conditional PUT may be refused because of our own 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from streamer.clock import Clock, backoff_seconds
 from streamer.errors import Denied, OutcomeUnknown, StreamerError, Unavailable
-from streamer.store.contract import NO_METADATA, ExpiredCredentials, ObjectInfo, PutMode, Store, StoredObject
+from streamer.store.contract import NO_METADATA, ExpiredCredentials, ObjectInfo, Part, PutMode, Store, StoredObject, Upload
 
 T = TypeVar("T")
 
@@ -70,6 +70,35 @@ class RetryingStore:
         content_type: str = "application/octet-stream",
     ) -> str:
         return await self._retry(lambda: self._inner.put(key, body, mode=mode, metadata=metadata, content_type=content_type))
+
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        # One that began without an answer stays behind, as after a crash; it holds no part.
+        return await self._retry(
+            lambda: self._inner.begin_upload(key, part_bytes=part_bytes, metadata=metadata, content_type=content_type)
+        )
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        return await self._retry(lambda: self._inner.put_part(upload, number, body))
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        return await self._retry(lambda: self._inner.complete_upload(upload, parts, mode=mode))
+
+    async def abort_upload(self, upload: Upload) -> None:
+        await self._retry(lambda: self._inner.abort_upload(upload))
+
+    async def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        async def everything() -> list[Upload]:
+            return [upload async for upload in self._inner.list_uploads(prefix)]
+
+        for upload in await self._retry(everything):
+            yield upload
 
     async def delete(self, key: str) -> None:
         await self._retry(lambda: self._inner.delete(key))

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+import hashlib
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from types import MappingProxyType
@@ -28,11 +29,14 @@ from streamer.store.contract import (
     NO_METADATA,
     Create,
     ExpiredCredentials,
+    NoCredentials,
     ObjectInfo,
     Overwrite,
+    Part,
     PutMode,
     Replace,
     StoredObject,
+    Upload,
 )
 from streamer.store.limits import KEY_BYTES, check_key, check_metadata, check_prefix
 from streamer.store.s3_errors import Refusal, Request, lost_answer, not_reached, translate_refusal
@@ -42,6 +46,8 @@ __all__ = ["S3Settings", "S3Store"]
 
 # Below this the checksum takes less time than a thread's hand-over.
 _INLINE_CRC_BYTES = 256 << 10
+# How much faster than a slow line a server puts parts together.
+_COMPLETION_SPEED = 16
 
 _NO_CREDENTIALS = (
     boto.NoCredentialsError,
@@ -148,16 +154,20 @@ class S3Store:
         params["ContentType"] = content_type
         params["Metadata"] = {name.replace("_", "-"): value for name, value in metadata.items()}
         conditional = self.conditional_writes and not isinstance(mode, Overwrite)
-        match mode:
-            case Create() if conditional:
-                params["IfNoneMatch"] = "*"
-            case Replace(etag) if conditional:
-                params["IfMatch"] = etag
-            case Create() | Replace():
-                await self._check_by_reading(key, mode)
+        params |= await self._condition(key, mode)
         async with self._request("put", key, writes=True, conditional=conditional, body_bytes=len(body)) as (client, _):
             answer = await client.put_object(**params)
             return str(answer["ETag"])
+
+    async def _condition(self, key: str, mode: PutMode) -> dict[str, str]:
+        match mode:
+            case Create() if self.conditional_writes:
+                return {"IfNoneMatch": "*"}
+            case Replace(etag) if self.conditional_writes:
+                return {"IfMatch": etag}
+            case Create() | Replace():
+                await self._check_by_reading(key, mode)
+        return {}
 
     async def _check_by_reading(self, key: str, mode: Create | Replace) -> None:
         # For servers without conditional writes: right as long as nobody else writes at the same time.
@@ -167,6 +177,68 @@ class S3Store:
             there = None
         if there is not None if isinstance(mode, Create) else there != mode.etag:
             raise Conflict("another version of the object is there", key=key)
+
+    async def begin_upload(
+        self,
+        key: str,
+        *,
+        part_bytes: int,
+        metadata: Mapping[str, str] = NO_METADATA,
+        content_type: str = "application/octet-stream",
+    ) -> Upload:
+        check_metadata(metadata)
+        params = self._object(key) | self._encryption | {"ContentType": content_type}
+        params["Metadata"] = {name.replace("_", "-"): value for name, value in metadata.items()}
+        async with self._request("begin_upload", key, writes=True) as (client, _):
+            answer = await client.create_multipart_upload(**params)
+            return Upload(key, str(answer["UploadId"]), part_bytes, metadata)
+
+    async def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
+        # MD5 and not CRC-32: a checksum of S3's newer kind would have to be announced with the upload and repeated at its
+        # end, which many S3-compatible servers do not know.
+        digest = await asyncio.to_thread(lambda: hashlib.md5(body, usedforsecurity=False).digest())
+        params = self._object(upload.key) | {
+            "UploadId": upload.id, "PartNumber": number, "Body": body, "ContentMD5": base64.b64encode(digest).decode(),
+        }  # fmt: skip
+        async with self._request("put_part", upload.key, writes=True, body_bytes=len(body)) as (client, _):
+            answer = await client.upload_part(**params)
+            return Part(number, str(answer["ETag"]), len(body))
+
+    async def complete_upload(self, upload: Upload, parts: Sequence[Part], *, mode: PutMode) -> str:
+        key = upload.key
+        params = self._object(key) | {
+            "UploadId": upload.id,
+            "MultipartUpload": {"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
+        }
+        conditional = self.conditional_writes and not isinstance(mode, Overwrite)
+        params |= await self._condition(key, mode)
+        # The server may put the parts together before it answers: as long as the last of their bytes would take.
+        size = sum(part.size_bytes for part in parts)
+        async with self._request(
+            "complete_upload", key, writes=True, conditional=conditional, body_bytes=size // _COMPLETION_SPEED
+        ) as (client, _):
+            answer = await client.complete_multipart_upload(**params)
+            return str(answer["ETag"])
+
+    async def abort_upload(self, upload: Upload) -> None:
+        try:
+            async with self._request("abort_upload", upload.key, writes=True) as (client, _):
+                await client.abort_multipart_upload(**self._object(upload.key), UploadId=upload.id)
+        except Conflict:
+            return
+
+    async def list_uploads(self, prefix: str = "") -> AsyncIterator[Upload]:
+        check_prefix(prefix)
+        params = self._common | {"Prefix": self._prefix + prefix}
+        while True:
+            async with self._request("list_uploads", None) as (client, _):
+                page = await client.list_multipart_uploads(**params)
+                truncated = page["IsTruncated"]
+            for item in page.get("Uploads", ()):
+                yield Upload(item["Key"].removeprefix(self._prefix), item["UploadId"], 0, begun=item["Initiated"])
+            if not truncated:
+                return
+            params |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     async def delete(self, key: str) -> None:
         params = self._object(key)
@@ -189,11 +261,19 @@ class S3Store:
             for item in page.get("Contents", ()):
                 key = item["Key"].removeprefix(self._prefix)
                 if key and not key.endswith("/"):
-                    yield ObjectInfo(key, item["Size"], item["ETag"], item["LastModified"])
+                    class_ = item.get("StorageClass")
+                    yield ObjectInfo(key, item["Size"], item["ETag"], item["LastModified"], storage_class=class_)
             # S3 always says it. An answer without it comes from something else, and must not pass for an empty lake.
             if not truncated:
                 return
             params["ContinuationToken"] = page["NextContinuationToken"]
+
+    async def presign(self, key: str, seconds: int) -> str:
+        """A web address from which anybody can GET the object for so many seconds. It is a secret."""
+        check_key(key)
+        async with self._request("presign", key) as (client, _):
+            params = {"Bucket": self._bucket, "Key": self._prefix + key}
+            return str(await client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds))
 
     async def prepare(self) -> None:
         async with self._request("prepare", None) as (client, _):
@@ -347,7 +427,8 @@ def _translate(request: Request, error: Exception) -> StreamerError:
     if isinstance(error, boto.ClientError):
         return translate_refusal(request, _refusal(error))
     if isinstance(error, _NO_CREDENTIALS):
-        return Denied(
+        kind = NoCredentials if isinstance(error, boto.NoCredentialsError) else Denied
+        return kind(
             f"no usable credentials: {type(error).__name__}",
             hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role",
             **request.context,

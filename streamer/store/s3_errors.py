@@ -136,8 +136,10 @@ def _missing(request: Request, refusal: Refusal) -> StreamerError | None:
             bucket=request.bucket,
             endpoint=request.endpoint,
         )
+    if refusal.code == "NoSuchUpload":
+        return Conflict("the upload is no longer there: completed, or aborted", **request.context)
     if refusal.code in _MISSING or (refusal.status == 404 and request.operation == "head"):
-        if request.operation == "put":
+        if request.operation in ("put", "complete_upload"):
             return Conflict("the object to replace is not there", **request.context)
         return NotFound("no such object", **request.context)
     if refusal.status == 404:

@@ -6,6 +6,7 @@ Pure: the same rows give the same bytes under one version of pyarrow, however th
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,11 +24,7 @@ class ParquetEncoder:
     def __init__(self, schema: pa.Schema) -> None:
         # pyarrow's default, a dictionary on every column, took 4.4 times as long and twice the space on ticks. Encodings change
         # bytes only, no row and no key, so they are no part of the layout.
-        self._dictionaries = list(_dictionary_columns(schema))
-        # BYTE_STREAM_SPLIT would halve floats again, but Spark reads it only since 2026.
-        # Parquet takes a dot for nesting: a column called `features.key_value.key` would be taken for the keys of a map.
-        counted = (field.name for field in schema if _is_counted(field.type) and "." not in field.name)
-        self._encodings = dict.fromkeys(counted, "DELTA_BINARY_PACKED")
+        self._encodings = encodings(schema)
 
     def encode(self, table: pa.Table, metadata: Mapping[str, str]) -> bytes:
         """The file: `table`, and `metadata` under `streamer.<name>` in its footer."""
@@ -40,10 +37,20 @@ class ParquetEncoder:
             row_group_size=max(1, whole.num_rows),
             compression="zstd",
             compression_level=1,
-            use_dictionary=self._dictionaries,
-            column_encoding=self._encodings,
+            **self._encodings,
         )
         return bytes(sink.getvalue().to_pybytes())
+
+
+def encodings(schema: pa.Schema) -> dict[str, Any]:
+    """How each column of `schema` is encoded, as options of pyarrow's writers."""
+    # BYTE_STREAM_SPLIT would halve floats again, but Spark reads it only since 2026.
+    # Parquet takes a dot for nesting: a column called `features.key_value.key` would be taken for the keys of a map.
+    counted = (field.name for field in schema if _is_counted(field.type) and "." not in field.name)
+    return {
+        "use_dictionary": list(_dictionary_columns(schema)),
+        "column_encoding": dict.fromkeys(counted, "DELTA_BINARY_PACKED"),
+    }
 
 
 def _dictionary_columns(schema: pa.Schema) -> Iterator[str]:

@@ -240,7 +240,11 @@ def test_a_changed_layout_is_rolled_out_while_the_old_one_is_killed(setting: Set
 
 def test_a_topic_that_does_not_exist_is_waited_for_and_never_created(setting: Setting, kafka_servers: str) -> None:
     absent = f"absent-{uuid.uuid4().hex[:10]}"
-    daemon = setting.daemon(STREAMER__STREAMS__SIGNALS__ENABLED="true", STREAMER__STREAMS__SIGNALS__TOPIC=absent, STREAMER__STREAMS__SIGNALS__CUT__AGE="1s")
+    daemon = setting.daemon(
+        STREAMER__STREAMS__SIGNALS__ENABLED="true",
+        STREAMER__STREAMS__SIGNALS__TOPIC=absent,
+        STREAMER__STREAMS__SIGNALS__CUT__AGE="1s",
+    )
     until(lambda: absent in setting.ask("/readyz")[1])
     from confluent_kafka.admin import AdminClient
 

@@ -53,5 +53,5 @@ def test_a_wrong_configuration_ends_with_2_and_every_mistake(shell: Shell) -> No
     assert "log.level" in ended.err
 
 
-def test_what_is_not_used_yet_is_said(shell: Shell) -> None:
-    assert "warning: models.watch" in shell("config", "show", STREAMER__MODELS__WATCH="/models").err
+def test_what_will_not_do_what_it_says_is_said(shell: Shell) -> None:
+    assert "warning: streams.ticks.cut.bytes" in shell("config", "show", STREAMER__STREAMS__TICKS__CUT__BYTES="1GiB").err

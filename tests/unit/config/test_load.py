@@ -291,8 +291,8 @@ def test_settings_made_by_hand_have_the_built_in_streams() -> None:
 def test_what_is_accepted_in_vain_is_a_warning(here: Path) -> None:
     write(
         here,
-        '[streams.features]\nhistory = { window = 5 }\n[models]\nwatch = "/models"\n[streams.ticks]\ncut = { bytes = "1GiB" }',
+        '[streams.ticks]\ncut = { bytes = "1GiB" }',
     )
     warnings = load(environment=LAKE, directory=here).warnings
 
-    assert [w.split(" ")[0] for w in warnings] == ["streams.ticks.cut.bytes", "streams.features.history", "models.watch"]
+    assert [w.split(" ")[0] for w in warnings] == ["streams.ticks.cut.bytes"]

@@ -271,3 +271,52 @@ def test_exponents_and_long_ids_elsewhere_do_not_hinder_decimals() -> None:
     value = message(bid="1.5", price="1e-05", trade_id="12345678901234567890123456", timestamp="1618678142.557535")
 
     in_columns(wide_tick(), value)
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        ({"count": '"7"'}, {"count": '"0x10"'}),
+        ({"count": '"7"'}, {"count": '"9223372036854775808"'}),
+        ({"bid": '"1.5"'}, {"bid": '"1e25"'}),
+        ({"bid": '"1.5"'}, {"bid": '"1298074214633706907132624082305024"'}),  # 2**110: times 10**18 it is 0 modulo 2**128
+        ({"bid": "1.5"}, {"bid": "1298074214633706907132624082305024"}),
+        ({"fee": '"1.5"'}, {"fee": '"12345678901.5"'}),
+        ({"price": '"1.5"'}, {"price": '"nan"'}),
+        ({"trade_id": "7"}, {"trade_id": "-0"}),
+        ({"trade_id": "12345678901234567890"}, {"trade_id": "-0"}),
+        ({"trade_id": "12345678901234567890"}, {"trade_id": "1e30"}),
+        ({"timestamp": "1618677785116.5"}, {"timestamp": "1618678142.5"}),
+        ({"timestamp": "1618678142.5"}, {"timestamp": "1618677785116.5"}),
+        ({"timestamp": "1618678142.5"}, {"timestamp": "-1.5"}),
+        ({"timestamp": "1618678142"}, {"timestamp": "1618677785116"}),
+        ({"timestamp": "1618678142"}, {"timestamp": "99999999999"}),
+        ({"timestamp": '"2021-04-17T16:43:30Z"'}, {"timestamp": '"1969-12-31T23:59:59Z"'}),
+        ({"timestamp": '"2021-04-17T16:43:30Z"'}, {"timestamp": '"9999-12-31T23:59:59Z"'}),
+        ({"timestamp": '"2021-04-17T16:43:30Z"'}, {"timestamp": '"2021-04-17T16:43:30.123456789Z"'}),
+        ({"timestamp": '"2021-04-17T16:43:30.123456789Z"'}, {"timestamp": '"1960-01-01T00:00:00Z"'}),
+        ({"day": '"2021-04-17"'}, {"day": '"0000-01-01"'}),
+        ({"ratio": "1.5"}, {"ratio": "3.5e38"}),
+        ({"sizes": '["1.5"]'}, {"sizes": '["inf"]'}),
+    ],
+)
+def test_an_odd_value_among_usual_ones_is_read_as_if_it_were_alone(usual: dict[str, str], odd: dict[str, str]) -> None:
+    layout = wide_tick(timestamp="timestamp[ns, UTC]")
+    values: list[bytes | None] = [message(**usual)] * 6
+    values[1] = message(**odd)  # the columnar way takes its samples elsewhere
+    chunk = chunk_of(values)
+
+    quick = quickly(layout, chunk)
+
+    assert quick is None or same(quick, slowly(layout, chunk))
+    assert quickly(layout, chunk_of([value for at, value in enumerate(values) if at != 1])) is not None
+
+
+def test_two_documents_in_one_value_do_not_make_up_for_a_value_without_any() -> None:
+    good = message()
+    chunk = chunk_of([good, good + message(price="2"), b"  ", good, good, good])
+
+    assert quickly(tick(), chunk) is None
+    decoded = slowly(tick(), chunk)
+    assert [(letter.offset, letter.reason) for letter in decoded.dead_letters] == [(102, "invalid_json"), (104, "empty")]
+    assert decoded.table["_offset"].to_pylist() == [100, 106, 108, 110]

@@ -293,3 +293,19 @@ def test_times_are_read_as_people_type_them() -> None:
             parse_instant(wrong)
     with pytest.raises(Invalid):
         parse_day("20260103T10")
+
+
+async def test_symbols_and_templates_that_contain_one_another_give_no_row_twice() -> None:
+    store = MemoryStore(ManualClock())
+    for number, path in enumerate(("{symbol}-%Y-%m-%d", "symbol={symbol}/date={date}", "date={date}")):
+        lake = LakeBuilder(store, tick_layout(path=path), TopicPartition("ticks", number))
+        ticks = ticks_of(range(30), every_seconds=7200)
+        for tick in ticks:
+            tick.symbol = ("A", "A-", "A-x")[tick.offset % 3]
+        await lake.batch(ticks)
+
+    for end in (None, START + timedelta(days=1)):
+        query = Query("ticks", START, end, frozenset({"A", "A-", "A-x"}), ("_partition", "_offset"))
+        found = await rows(store, query)
+        kept = [t for t in ticks_of(range(30), every_seconds=7200) if end is None or t.at < end]
+        assert sorted((r["_partition"], r["_offset"]) for r in found) == [(p, t.offset) for p in range(3) for t in kept]

@@ -1,0 +1,48 @@
+"""From the section `[archive]` to what the rooms of the archive work with. Pure."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from streamer.archive.interval import Interval
+from streamer.archive.retention import RetentionSettings
+from streamer.archive.settings import ArchivedSchema, ArchivedStream, ArchiveSettings, Recipe
+from streamer.config.settings import Settings
+from streamer.errors import Invalid
+
+ARCHIVED_SCHEMAS = ("tick", "signal", "feature")
+
+
+def archive_settings(settings: Settings) -> ArchiveSettings:
+    """What is archived, and how. Raises `Invalid` where `archive.streams` names a stream that cannot be."""
+    section = settings.archive
+    enabled = settings.enabled_streams
+    names = section.streams or tuple(name for name, stream in enabled.items() if stream.schema_name in ARCHIVED_SCHEMAS)
+    streams = []
+    for name in names:
+        stream = enabled.get(name)
+        if stream is None or stream.schema_name not in ARCHIVED_SCHEMAS:
+            known = ", ".join(n for n, s in enabled.items() if s.schema_name in ARCHIVED_SCHEMAS)
+            raise Invalid(
+                f"archive.streams names {name!r}, which is no enabled stream of ticks, signals or features",
+                hint=f"there are {known or 'none'}",
+            )
+        streams.append(ArchivedStream(name, stream.topic or name, cast("ArchivedSchema", stream.schema_name)))
+    return ArchiveSettings(
+        streams=tuple(streams),
+        recipe=Recipe(tuple(map(Interval.parse, section.intervals)), section.fill, section.gap_threshold),
+        lateness_seconds=section.lateness,
+        budget_bytes=section.memory,
+        check_seconds=section.check_every,
+        reopen_seconds=section.reopen_every,
+        lease_seconds=section.lease,
+    )
+
+
+def retention_settings(settings: Settings) -> RetentionSettings | None:
+    """What is removed of certified days; None where nothing is."""
+    section = settings.retention
+    if section.raw is None and section.dead_letters is None:
+        return None
+    # Longer than any PUT can be under way: the deadline of one try, and the retries around it, many times over.
+    return RetentionSettings(section.raw, section.dead_letters, dry_run=section.dry_run)
