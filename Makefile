@@ -46,6 +46,7 @@ lint: setup ## ruff, mypy and the import rules
 check: lint test ## what a change must pass: lint and test
 
 live: setup ## the tests on a real Kafka and a real S3: STREAMER_TEST_KAFKA, STREAMER_TEST_S3, or a Docker engine
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group live
 	$(BIN)/python -m pytest -q -o addopts="--strict-markers --strict-config -ra" tests/live
 
 simulate: setup ## seeded runs of the whole pipeline under chance: SEEDS=1000 for many, SEED=7 to replay one

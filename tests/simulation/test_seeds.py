@@ -20,7 +20,6 @@ QUICK_SEEDS = 40  # of them in `make test`, all of them in `make thorough`
 FRESH_SEEDS = 20
 
 
-
 @pytest.mark.parametrize(
     "seed", [seed if seed < QUICK_SEEDS else pytest.param(seed, marks=pytest.mark.thorough) for seed in range(FIXED_SEEDS)]
 )
