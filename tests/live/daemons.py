@@ -66,7 +66,9 @@ class Ledger:
 
     def create_topic(self, topic: str, partitions: int) -> None:
         admin = AdminClient({"bootstrap.servers": self.servers})
-        admin.create_topics([NewTopic(topic, partitions, 1)])[topic].result(30)
+        # Records with old timestamps are kept: a broker that happens to clean up in the middle of a test would take them away.
+        new = NewTopic(topic, partitions, 1, config={"retention.ms": "-1"})
+        admin.create_topics([new])[topic].result(30)
 
     def produce(self, topic: str, values: Iterable[bytes], partitions: int, **options: object) -> None:
         """Send every value, round robin, and wait until all are acknowledged."""
