@@ -118,7 +118,7 @@ async def snapshot_and_restore(symbols: int, window: int, features: int, folder:
     await store.prepare()
     before = resident_mib()
     history = HistoryWindow(window, symbols)
-    rows, step = symbols * window, 50_000
+    rows, step = symbols * window, 5_000
     fed_seconds, prepared_seconds = 0.0, 0.0
     for start in range(0, rows, step):
         made = table(start, min(step, rows - start), symbols, features, chance)
@@ -148,7 +148,7 @@ async def snapshot_and_restore(symbols: int, window: int, features: int, folder:
         new = HistoryWindow(window, symbols)
         found = await snapshots.load(SOURCE, new.names)
         assert found is not None
-        new.restore(found.symbols)
+        await workers.run(new.restore, found.symbols)
         assert new.size_bytes == history.size_bytes
         return new
 
@@ -169,6 +169,9 @@ async def ingest(records: int, symbols: int, features: int, folder: Path, histor
     broker.create_topic("features", 1)
     for value in values(0, records, symbols, features, random.Random(2)):
         broker.append(SOURCE, value)
+    gc.collect()
+    gc.freeze()  # the broker's records are no part of the daemon; the threshold is the daemon's
+    gc.set_threshold(50_000, 20, 50)
     store = DirectoryStore(folder, clock, create=True)
     await store.prepare()
     kit = assemble(

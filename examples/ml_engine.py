@@ -28,20 +28,24 @@ Row = dict[str, Any]
 async def live_rows(history: FeatureHistory, servers: str, topic: str) -> AsyncIterator[tuple[str, Row]]:
     """Every row of `topic` that is not in `history`, once: (symbol, row)."""
     consumer = AIOKafkaConsumer(
+        topic,
         bootstrap_servers=servers,
-        enable_auto_commit=False,  # no group: every engine reads everything
+        group_id=None,  # every engine reads every partition
         isolation_level="read_committed",  # as the daemon does, so that offsets mean the same
-        auto_offset_reset="none",  # should Kafka no longer have the next row, that is an error and not a silent hole
+        auto_offset_reset="earliest",  # for partitions that the history does not know yet
     )
     await consumer.start()
     try:
-        await consumer.topics()  # fetches the metadata that the next line looks at
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        consumer.assign(partitions)
-        beginnings = await consumer.beginning_offsets(partitions)
-        for partition in partitions:
-            consumer.seek(partition, history.offsets.get(topic, {}).get(partition.partition, beginnings[partition]))
+        following = {TopicPartition(topic, number): offset for number, offset in history.offsets.get(topic, {}).items()}
+        for partition, beginning in (await consumer.beginning_offsets(list(following))).items():
+            if beginning > following[partition]:
+                raise LookupError(
+                    f"Kafka has nothing of {partition} before {beginning}; the history ends at {following[partition]}"
+                )
+            consumer.seek(partition, following[partition])
         async for record in consumer:
+            if record.offset < following.get(TopicPartition(topic, record.partition), 0):
+                continue  # fetched before the seek took effect
             try:
                 message = json.loads(record.value or b"")
                 symbol, features = str(message["symbol"]), message.get("features", message)

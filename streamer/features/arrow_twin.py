@@ -35,7 +35,7 @@ async def write_twin(store: Store, document: str, clock: Clock, workers: Workers
         try:
             head, rows = await read_document(store, document, None, workers)
             body = await workers.run(_encoded, FeatureHistory(rows, head, head.window, clock.now))
-            await write_pieces(store, key, _pieces(body), mode=mode, content_type=CONTENT_TYPE)
+            await write_pieces(store, key, _pieces(body), workers, mode=mode, content_type=CONTENT_TYPE)
             return
         except NotFound:
             return

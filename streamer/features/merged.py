@@ -92,7 +92,7 @@ class MergedHistory:
             try:
                 mode = Create() if there is None else Replace(there.etag)
                 pieces = self._pieces(list(heads), there.head if there is not None else None)
-                await write_pieces(self._store, self._spec.document, pieces, mode=mode)
+                await write_pieces(self._store, self._spec.document, pieces, self._workers, mode=mode)
                 break
             except (Conflict, OutcomeUnknown, Changed, NotFound):
                 # Somebody else wrote, or our own request landed unseen: read again, and find out whether there is more to say.
@@ -171,8 +171,9 @@ class MergedHistory:
         prefix = kept_prefix(spec.document)
         if spec.keep:
             key = kept_key(spec.document, self._clock.now())
+            copied = read_pieces(self._store, spec.document)
             with contextlib.suppress(Conflict, Changed, NotFound):  # somebody else replaced it at once, and keeps his own
-                await write_pieces(self._store, key, read_pieces(self._store, spec.document), mode=Create())
+                await write_pieces(self._store, key, copied, self._workers, mode=Create())
         times = {item.key: parse_kept_key(spec.document, item.key) async for item in self._store.list(prefix)}
         known = {time: key for key, time in times.items() if time is not None}
         for time in superfluous(known, spec.keep):

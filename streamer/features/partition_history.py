@@ -102,7 +102,7 @@ class PartitionHistory:
         found = await self._usable(position, window)
         floor = max(position.start or 0, position.committed - REBUILD_OFFSETS_MAX)
         if found is not None and found.mark.offset >= floor:
-            window.restore(found.symbols)
+            await self._shared.workers.run(window.restore, found.symbols)
             window.offset = found.mark.offset
         else:
             window.offset = min(floor, position.committed)

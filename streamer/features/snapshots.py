@@ -77,10 +77,11 @@ class Snapshots:
                 mode = Create() if there is None else Replace(there.etag)
             try:
                 pieces = in_worker(self._workers, encoded(head, frozen.symbols))
-                self._written[source] = await write_pieces(self._store, key, pieces, mode=mode), mark
+                etag = await write_pieces(self._store, key, pieces, self._workers, mode=mode)
             except (Conflict, OutcomeUnknown):
                 mode = None
                 await self._clock.sleep(self._clock.jitter(backoff_seconds(attempt)))
                 attempt += 1
             else:
+                self._written[source] = etag, mark
                 return True

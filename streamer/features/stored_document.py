@@ -18,7 +18,9 @@ from streamer.workers import Workers
 
 T = TypeVar("T")
 
-PIECE_BYTES = 8 << 20
+PIECE_BYTES = 5 << 20
+"""The least that S3 takes as a part. Larger ones would be copied with the event loop waiting for longer."""
+
 _HEAD_BYTES = 64 << 10
 _ABORT_SECONDS = 5.0
 
@@ -95,22 +97,32 @@ async def read_pieces(store: Store, key: str, piece_bytes: int = PIECE_BYTES) ->
 
 
 async def write_pieces(
-    store: Store, key: str, pieces: AsyncIterator[bytes], *, mode: PutMode, content_type: str = CONTENT_TYPE
+    store: Store,
+    key: str,
+    pieces: AsyncIterator[bytes],
+    workers: Workers,
+    *,
+    mode: PutMode,
+    content_type: str = CONTENT_TYPE,
 ) -> str:
     """Write an object from pieces, in one PUT where it is small, else in parts; its ETag. Atomic, as `Store.put` is."""
-    held = bytearray()
+    held: list[bytes | memoryview] = []
+    held_bytes = 0
     upload = None
     parts: list[Part] = []
     try:
         async for piece in pieces:
-            held += piece
-            while len(held) > PIECE_BYTES:
+            held.append(piece)
+            held_bytes += len(piece)
+            while held_bytes > PIECE_BYTES:
                 upload = upload or await store.begin_upload(key, part_bytes=PIECE_BYTES, content_type=content_type)
-                parts.append(await store.put_part(upload, len(parts) + 1, bytes(held[:PIECE_BYTES])))
-                del held[:PIECE_BYTES]
+                body, rest = await workers.run(_split, held)
+                held, held_bytes = [rest], len(rest)
+                parts.append(await store.put_part(upload, len(parts) + 1, body))
+                del body
         if upload is None:
-            return await store.put(key, bytes(held), mode=mode, content_type=content_type)
-        parts.append(await store.put_part(upload, len(parts) + 1, bytes(held)))
+            return await store.put(key, await workers.run(b"".join, held), mode=mode, content_type=content_type)
+        parts.append(await store.put_part(upload, len(parts) + 1, await workers.run(b"".join, held)))
         return await store.complete_upload(upload, parts, mode=mode)
     except BaseException:
         if upload is not None:
@@ -119,6 +131,16 @@ async def write_pieces(
                 async with asyncio.timeout(_ABORT_SECONDS):
                     await store.abort_upload(upload)
         raise
+
+
+def _split(held: list[bytes | memoryview]) -> tuple[bytes, memoryview]:
+    """The first `PIECE_BYTES`, copied once, and a view of the rest, which lies in the last piece as a rule."""
+    last = memoryview(held[-1])
+    room = PIECE_BYTES - sum(map(len, held[:-1]))
+    if room < 0:
+        joined = memoryview(b"".join(held))
+        return bytes(joined[:PIECE_BYTES]), joined[PIECE_BYTES:]
+    return b"".join([*held[:-1], last[:room]]), last[room:]
 
 
 async def in_worker(workers: Workers, pieces: Iterator[bytes], *, block_bytes: int = 1 << 20) -> AsyncIterator[bytes]:

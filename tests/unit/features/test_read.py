@@ -266,3 +266,46 @@ def test_the_lake_opened_by_a_notebook_has_it(tmp_path: Path) -> None:
         history = lake.feature_history(window=2)
         assert history["A"][-1]["rsi"] == 6.5
         assert history.offsets == {"features": {0: 10, 1: 20}}
+
+
+def test_a_document_of_many_parts_is_written_and_read_in_pieces() -> None:
+    async def story(saver: Saver) -> None:
+        text = "x" * 1000
+        symbols = {f"S{number:05d}": [row(number % 60, n=number, text=text)] for number in range(12_000)}
+        await saver.save(0, 60, symbols)
+        assert len(saver.store.bodies[SPEC.document]) > 12_000_000
+        history = await saver.read()
+        assert len(history) == 12_000
+        assert history["S11999"][0]["n"] == 11_999
+        assert saver.store.bodies[SPEC.document].endswith(b"\n}}\n")
+        uploads = [upload async for upload in saver.store.list_uploads()]
+        assert not uploads
+
+    tell(story)
+
+
+def test_a_document_that_is_replaced_while_it_is_read_is_read_again() -> None:
+    class Meddling(MemoryStore):
+        """Replaces the document once, between two ranges of it."""
+
+        meddle: Callable[[], Awaitable[None]] | None = None
+
+        async def get_range(self, key: str, start: int, length: int) -> bytes:
+            if start > 0 and self.meddle is not None:
+                meddle, self.meddle = self.meddle, None
+                await meddle()
+            return await super().get_range(key, start, length)
+
+    async def main() -> None:
+        clock = ManualClock()
+        store = Meddling(clock)
+        saver = Saver(store, clock)
+        text = "x" * 1000
+        symbols = {f"S{number:05d}": [row(1, text=text)] for number in range(7_000)}
+        await saver.save(0, 60, symbols)
+        store.meddle = lambda: saver.save(0, 61, {**symbols, "T": [row(2)]})
+        history = await saver.read()
+        assert history.offsets == {"features": {0: 61}}
+        assert len(history) == 7_001
+
+    asyncio.run(main())
