@@ -5,7 +5,6 @@ It corresponds to an exact place in the log, `(lineage, offset)`: every row belo
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -14,8 +13,8 @@ import pyarrow as pa
 from streamer.features.last_rows import LastRows, last_rows
 from streamer.features.rows import Names, Row, row_bytes
 
-_SYMBOL_BYTES = 900
-"""A deque, its first block, the symbol and its place in two dictionaries."""
+_SYMBOL_BYTES = 500
+"""A tuple, the symbol and its place in two dictionaries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +37,14 @@ class HistoryWindow:
         self.offset = offset
         self.evictions = 0
         self.size_bytes = 0
-        self._rows: dict[str, deque[Row]] = {}
+        self._rows: dict[str, tuple[Row, ...]] = {}  # tuples and not deques, so that a copy of all of it is a copy of this
         self._sizes: dict[str, int] = {}
         self._names: Names = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, symbol: str) -> deque[Row]:
+    def __getitem__(self, symbol: str) -> tuple[Row, ...]:
         return self._rows[symbol]
 
     def __iter__(self) -> Iterator[str]:
@@ -93,23 +92,17 @@ class HistoryWindow:
         return gone
 
     def freeze(self) -> Frozen:
-        """The history as it is now. Copies references only."""
-        return Frozen(
-            self.lineage, self.offset, self.window, tuple((symbol, tuple(rows)) for symbol, rows in self._rows.items())
-        )
+        """The history as it is now, which later rows do not change. Costs next to nothing, however many rows there are."""
+        return Frozen(self.lineage, self.offset, self.window, tuple(self._rows.items()))
 
     def _append(self, symbol: str, rows: Sequence[Row], rows_bytes: int) -> None:
-        there = self._rows.pop(symbol, None)
+        there = self._rows.pop(symbol, ())
         before = self._sizes.get(symbol, 0)
-        if there is None:
-            there = deque(rows, maxlen=self.window)
-            after = _SYMBOL_BYTES + rows_bytes
-        else:
+        after = _SYMBOL_BYTES + rows_bytes
+        if stay := max(0, min(len(there), self.window - len(rows))):
             # What the rows that fall out were worth is taken as the average: adding up each would cost more than it tells.
-            held = len(there)
-            stay = max(0, min(held, self.window - len(rows)))
-            there.extend(rows)
-            after = _SYMBOL_BYTES + rows_bytes + ((before - _SYMBOL_BYTES) * stay // held if held else 0)
+            after += (before - _SYMBOL_BYTES) * stay // len(there)
+        there = (*there[len(there) - stay :], *rows[-self.window :])
         self._rows[symbol] = there
         self._sizes[symbol] = after
         self.size_bytes += after - before

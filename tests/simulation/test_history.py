@@ -185,10 +185,10 @@ def test_replicas_that_exchange_partitions_keep_one_exact_document(seed: int) ->
     run_virtual(main, seed=seed)
 
 
-async def crash_long_after_the_last_snapshot(world: World, clock: VirtualClock) -> None:
+async def crash_long_after_the_last_snapshot(world: World, clock: VirtualClock, **options: object) -> None:
     """33 records committed, and a snapshot from before the first of them."""
     world.produce(1)
-    victim = world.replica(history=SELDOM, cut=CUT).start()
+    victim = world.replica(history=SELDOM, cut=CUT, **options).start()  # type: ignore[arg-type]
     await world.wait(lambda: SPEC.document in world.lake.bodies)
     world.produce(32)
     await world.wait(lambda: world.committed() == 33)
@@ -196,12 +196,16 @@ async def crash_long_after_the_last_snapshot(world: World, clock: VirtualClock) 
     assert saved(world)[0][TICKS] == 0
 
 
-def test_what_kafka_no_longer_has_is_read_from_the_lake() -> None:
+@pytest.mark.parametrize("format_", ["parquet", "ndjson.zst"])
+@pytest.mark.parametrize("beginning", [20, 33])
+def test_what_kafka_no_longer_has_is_read_from_the_lake(beginning: int, format_: str) -> None:
     async def main(clock: VirtualClock) -> None:
         world = World(clock)
-        await crash_long_after_the_last_snapshot(world, clock)
-        world.broker.truncate(TICKS, 33)
-        await world.catch_up(history=SPEC, cut=CUT)
+        made_by = layout(format=format_)
+        await crash_long_after_the_last_snapshot(world, clock, layout_=made_by)
+        world.broker.truncate(TICKS, beginning)
+        world.produce(3)
+        await world.catch_up(history=SPEC, cut=CUT, layout_=made_by)
         assert_exact(world)
 
     run_virtual(main)

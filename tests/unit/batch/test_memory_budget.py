@@ -47,3 +47,21 @@ def test_fetching_waits_when_full_but_never_while_nothing_is_held() -> None:
     budget.forget("a")
     assert not budget.full
     assert CUT_SHARE < FULL_SHARE
+
+
+def test_what_is_kept_for_good_leaves_the_rest_of_the_budget_to_what_flows() -> None:
+    budget = MemoryBudget(1000)
+    budget.keep("a", 600)
+    assert (budget.used_bytes, budget.pressed, budget.full) == (600, False, False)
+    budget.hold("a", "open", 190)
+    assert not budget.pressed
+    budget.hold("a", "open", 200)
+    assert budget.pressed
+    assert budget.victims([("a", 200)], 0) == []
+    budget.hold("a", "open", 320)
+    assert budget.full
+    assert budget.victims([("a", 320)], 0) == ["a"]
+    budget.keep("a", 100)
+    assert not budget.full
+    budget.forget("a")
+    assert budget.used_bytes == 0
