@@ -170,8 +170,7 @@ async def ingest(records: int, symbols: int, features: int, folder: Path, histor
     for value in values(0, records, symbols, features, random.Random(2)):
         broker.append(SOURCE, value)
     gc.collect()
-    gc.freeze()  # the broker's records are no part of the daemon; the threshold is the daemon's
-    gc.set_threshold(50_000, 20, 50)
+    gc.freeze()  # the broker's records are no part of the daemon
     store = DirectoryStore(folder, clock, create=True)
     await store.prepare()
     kit = assemble(
@@ -202,6 +201,7 @@ async def ingest(records: int, symbols: int, features: int, folder: Path, histor
 
 
 async def run(options: argparse.Namespace) -> None:
+    gc.set_threshold(50_000, 20, 50)  # as the daemon does
     with tempfile.TemporaryDirectory(dir=options.lake) as top:
         shapes = [(1000, 20, 20), (5000, 20, 50), *([(5000, 200, 50)] if options.big else [])]
         for number, (symbols, window, features) in enumerate(shapes):

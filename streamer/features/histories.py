@@ -10,6 +10,7 @@ from streamer.clock import Clock
 from streamer.features.merged import MergedHistory
 from streamer.features.partition_history import PartitionHistory
 from streamer.features.snapshots import Snapshots
+from streamer.features.window import HistoryWindow
 from streamer.metrics import Metrics
 from streamer.records import TopicPartition
 from streamer.store.contract import Store
@@ -28,6 +29,7 @@ class Histories:
     metrics: Metrics
     snapshots: Snapshots = field(init=False)
     _merged: dict[str, MergedHistory] = field(default_factory=dict)
+    _freeing: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.snapshots = Snapshots(self.store, self.clock, self.workers)
@@ -41,6 +43,15 @@ class Histories:
             merged = self._merged[stream.name] = MergedHistory(self.store, stream, self.clock, self.workers)
         return PartitionHistory(stream, source, self, merged)
 
+    def free(self, window: HistoryWindow) -> None:
+        """Let go of the rows of `window`, without holding up the event loop."""
+        if len(window):
+            task = asyncio.create_task(self.workers.run(window.clear), name="free history")
+            self._freeing.add(task)
+            task.add_done_callback(self._freeing.discard)
+
     async def close(self) -> None:
         """End what is under way in the background."""
-        await asyncio.gather(*(merged.close() for merged in self._merged.values()))
+        for task in self._freeing:
+            task.cancel()
+        await asyncio.gather(*(merged.close() for merged in self._merged.values()), *self._freeing, return_exceptions=True)

@@ -59,6 +59,7 @@ class Shared(Protocol):
     def metrics(self) -> Metrics: ...
     @property
     def snapshots(self) -> Snapshots: ...
+    def free(self, window: HistoryWindow) -> None: ...
 
 
 class PartitionHistory:
@@ -223,6 +224,7 @@ class PartitionHistory:
 
     def drop(self) -> None:
         """Forget the rows: what is saved counts."""
+        self._shared.free(self._window)
         self._window = self._empty(0, 0)
         self._complete.clear()
         self._saved = None

@@ -95,6 +95,13 @@ class HistoryWindow:
         """The history as it is now, which later rows do not change. Costs next to nothing, however many rows there are."""
         return Frozen(self.lineage, self.offset, self.window, tuple(self._rows.items()))
 
+    def clear(self) -> None:
+        """Free all rows, a symbol at a time: to let go of a million of them at once would hold up every other thread."""
+        while self._rows:
+            self._rows.popitem()
+        self._sizes.clear()
+        self.size_bytes = 0
+
     def _append(self, symbol: str, rows: Sequence[Row], rows_bytes: int) -> None:
         there = self._rows.pop(symbol, ())
         before = self._sizes.get(symbol, 0)
