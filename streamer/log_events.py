@@ -33,6 +33,10 @@ class LogEvent(StrEnum):
         "the process ends; `unfinished` partitions will be read again by the next owner, without loss or double",
     )
     TASK_DIED = "task_died", "a part of the daemon ended unexpectedly; the process stops, so that it can be restarted"
+    CATCHING_UP_ELSEWHERE = (
+        "catching_up_elsewhere",
+        "what is assigned here is committed; these partitions, written by other members, are not yet (--until-caught-up)",
+    )
     CAUGHT_UP = "caught_up", "every partition has reached the end offset seen at start (--until-caught-up)"
     # partitions
     PARTITION_TAKEN = "partition_taken", "this process now owns the partition, from `committed` on"

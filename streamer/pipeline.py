@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from streamer.catch_up import CatchUp
 from streamer.clock import backoff_seconds
 from streamer.components import Kit, Recipe
 from streamer.errors import StreamerError, Unavailable
@@ -45,8 +46,7 @@ class Pipeline:
         self._recipes = {topic: Recipe(stream.layout, kit.make_decoder) for topic, stream in self._streams.items()}
         self._kit = kit
         self._budgets = budgets
-        self._until_caught_up = until_caught_up
-        self._targets: dict[TopicPartition, int] = {}
+        self._catch_up = CatchUp(kit) if until_caught_up else None
         self._writers: dict[TopicPartition, PartitionWriter] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._leaving: dict[TopicPartition, asyncio.Task[None]] = {}  # being written to the end, no longer fed
@@ -139,7 +139,7 @@ class Pipeline:
         failures = 0
         while not stop.is_set() and self._failure is None:
             try:
-                if self._until_caught_up and await self._caught_up():
+                if self._catch_up is not None and await self._caught_up(self._catch_up):
                     log.info(LogEvent.CAUGHT_UP)
                     return
                 polled = await self._kit.source.poll(self._wanted(), POLL_SECONDS)
@@ -174,27 +174,11 @@ class Pipeline:
         # each other's memory for ever.
         return sorted(source for source in writers if writers[source].recovering and source in wanting)[:1]
 
-    async def _caught_up(self) -> bool:
-        """Whether every partition has committed up to the end offset seen first. A topic that is missing counts as empty."""
+    async def _caught_up(self, catch_up: CatchUp) -> bool:
+        """Whether what was in the topics at the start is in the lake. A topic that is missing counts as empty."""
         if not self._assigned_once:
             return self._kit.source.missing_topics() >= set(self._streams)
-        unseen = [source for source in self._writers if source not in self._targets]
-        if unseen:
-            bounds = await self._kit.source.bounds(unseen)
-            self._targets.update({source: bounds[source].end if source in bounds else 0 for source in unseen})
-        reached = [self._reached(writer, self._targets[source]) for source, writer in self._writers.items()]  # each is asked
-        return all(reached)
-
-    def _reached(self, writer: PartitionWriter, target: int) -> bool:
-        """Whether a partition has nothing more to commit below `target`; once that is all read, its last batch is closed."""
-        if writer.refusal is not None:
-            return True
-        if writer.read_to is None or writer.read_to < target:
-            return False
-        if writer.kafka_offset is not None and writer.kafka_offset >= target:
-            return True
-        writer.cut(CutReason.STOP)
-        return False
+        return await catch_up.reached(self._writers)
 
     async def _close(self, partitions: Collection[TopicPartition], reason: CutReason, seconds: float) -> None:
         """End the writers of `partitions`, all within one deadline, and tell Kafka where they got to.

@@ -19,11 +19,12 @@ def run(
     lake: LakeOption = None,
     kafka: KafkaOption = None,
     until_caught_up: Annotated[
-        bool, typer.Option("--until-caught-up", help="Stop, flushed and committed, at the end offsets seen at the start.")
+        bool, typer.Option("--until-caught-up", help="End when all that was in the topics at the start is in the lake.")
     ] = False,
 ) -> int:
     """Archive the configured topics until told to stop. SIGTERM or Ctrl-C writes and commits what is buffered within
-    stop.budget, a second signal ends at once; neither loses nor doubles a record.
+    stop.budget, a second signal ends at once; neither loses nor doubles a record. With --until-caught-up it ends by itself
+    and waits for partitions, too, that other members of the consumer group hold.
 
     \b
     Example:

@@ -52,6 +52,15 @@ class ClusterView:
                 raise translate(error_type(topic), "asking for the topic", topic=topic)
         return frozenset(topic for topic in topics if _is_unknown(errors.get(topic, _UNKNOWN)))
 
+    async def partitions(self, topics: Collection[str]) -> frozenset[TopicPartition]:
+        """Every partition of those of `topics` that exist. Raises `Unavailable` where no broker answers."""
+        return frozenset(
+            TopicPartition(topic, number)
+            for error, topic, _, parts in (await self._metadata(topics)).topics
+            if error == 0
+            for _, number, *_ in parts
+        )
+
     async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Bounds]:
         """Beginning and last stable offset of those partitions that exist."""
         if not partitions:

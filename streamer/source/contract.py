@@ -72,6 +72,11 @@ class Source(Protocol):
         """Topics that Kafka does not know, by the newest metadata."""
         ...
 
+    async def partitions(self) -> frozenset[TopicPartition]:
+        """Every partition of the topics it was started with, whoever reads it, as Kafka knows them now. A missing topic has
+        none."""
+        ...
+
     async def cluster_id(self) -> str:
         """The Kafka cluster's own id."""
         ...
@@ -81,7 +86,7 @@ class Source(Protocol):
 
         Partitions not wanted are left alone, and keep what was fetched ahead for them. With nothing wanted it still
         counts as a sign of life to the group. A chunk that holds no record but moves `end` (transaction markers,
-        compaction) is delivered too.
+        compaction) is delivered too. May be cancelled at any time; nothing is lost by it.
         """
         ...
 

@@ -84,6 +84,9 @@ class KafkaSource:
     def missing_topics(self) -> frozenset[str]:
         return self._missing
 
+    async def partitions(self) -> frozenset[TopicPartition]:
+        return await self._demand_view().partitions(self._topics)
+
     async def cluster_id(self) -> str:
         return await self._demand_view().cluster_id()
 

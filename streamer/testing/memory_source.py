@@ -62,6 +62,11 @@ class MemorySource:
     def missing_topics(self) -> frozenset[str]:
         return self.topics - self._broker.topics
 
+    async def partitions(self) -> frozenset[TopicPartition]:
+        await asyncio.sleep(0)
+        self._demand_broker()
+        return frozenset(partition for partition in self._broker.partitions() if partition.topic in self.topics)
+
     async def cluster_id(self) -> str:
         self._demand_broker()
         return self._broker.cluster_id

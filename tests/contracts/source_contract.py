@@ -281,6 +281,15 @@ class SourceContract:
 
         assert {where: (found.beginning, found.end) for where, found in bounds.items()} == {partition: (0, 2), empty: (0, 0)}
 
+    async def test_all_partitions_of_its_topics_are_known_whoever_reads_them(self, world: World) -> None:
+        topic, elsewhere, group = world.name(), world.name(), world.name()
+        await world.create_topic(topic, 2)
+        await world.create_topic(elsewhere, 1)
+        source, _ = await joined(world, topic, group=group)
+        await joined(world, topic, group=group)  # takes one of the two
+
+        assert await source.partitions() == {TopicPartition(topic, 0), TopicPartition(topic, 1)}
+
     async def test_the_group_remembers_what_was_committed(self, world: World) -> None:
         topic = world.name()
         partition, other = TopicPartition(topic, 0), TopicPartition(topic, 1)

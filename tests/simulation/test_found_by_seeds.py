@@ -12,6 +12,7 @@ from streamer.commit.written import WrittenPartitions
 from streamer.errors import Unavailable
 from streamer.keys import position_key
 from streamer.pipeline import Budgets
+from streamer.records import TopicPartition
 from streamer.store.memory import MemoryStore
 from streamer.streams import CutLimits
 from streamer.testing.failing_store import FailingStore, Fault, FaultKind
@@ -151,6 +152,41 @@ def test_until_caught_up_does_not_shred_what_comes_while_other_partitions_catch_
 
         ends = sorted({key.range.end for key in world.files().values() if key.range.source == TICKS})
         assert ends == [4, 14, 24]
+
+    run_virtual(main)
+
+
+def test_until_caught_up_waits_for_the_share_of_a_member_that_was_killed() -> None:
+    """It ended with code 0 when its own partitions were done, while the group still held the others for a dead member."""
+
+    async def main(clock: VirtualClock) -> None:
+        world = World(clock, partitions=2)
+        dead = world.replica(cut=NEVER).start()
+        await world.wait(lambda: dead.pipeline.problems() == [])
+        world.produce(9, 0)
+        world.produce(9, 1)
+        last = world.replica(until_caught_up=True).start()
+        await world.wait(lambda: len(last.pipeline._writers) == 1)
+        await dead.crash()
+        assert last.task is not None
+        await last.task
+
+        assert (world.committed(), world.committed(TopicPartition("ticks", 1))) == (9, 9)
+        world.assert_exactly_once()
+
+    run_virtual(main)
+
+
+def test_until_caught_up_without_a_share_of_its_own_waits_for_the_others() -> None:
+    async def main(clock: VirtualClock) -> None:
+        world = World(clock)
+        world.produce(9)
+        first = world.replica(cut=CutLimits(rows=10**6, age_seconds=30.0)).start()
+        await world.wait(lambda: world.position() is not None)
+        spare = await world.catch_up()
+
+        assert (spare.pipeline._writers, world.committed()) == ({}, 9)
+        await first.stop()
 
     run_virtual(main)
 
