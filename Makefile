@@ -49,8 +49,8 @@ live: setup ## the tests on a real Kafka and a real S3: STREAMER_TEST_KAFKA, STR
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group live
 	$(BIN)/python -m pytest -q -o addopts="--strict-markers --strict-config -ra" tests/live
 
-simulate: setup ## seeded runs of the whole pipeline under chance: SEEDS=1000 for many, SEED=7 to replay one
-	$(BIN)/python -m tests.simulation.seeded $(if $(SEED),--seed $(SEED),--seeds $(SEEDS))
+simulate: setup ## seeded runs of the whole pipeline under chance: SEEDS=1000 for many, FRESH=200 new ones, SEED=7 to replay one
+	$(BIN)/python -m tests.simulation.seeded $(if $(SEED),--seed $(SEED),$(if $(FRESH),--fresh $(FRESH),--seeds $(SEEDS)))
 
 docs: setup ## make docs/configuration.md and docs/metrics.md again from the code
 	$(BIN)/python -m streamer.config.document > docs/configuration.md

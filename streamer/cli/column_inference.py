@@ -97,7 +97,10 @@ def infer(values: Iterable[bytes | None], columns: Sequence[Column]) -> Inferenc
                 seen.setdefault(name, _Seen()).add(item)
     covering = _covering(columns, seen)
     taken = {column.name.lower() for column in columns} | {EXTRA}
-    return Inference(tuple(_column(name, each, records, covering, taken) for name, each in seen.items()), records, not_objects)
+    asked = {name.lower() for name in seen}  # nobody's new name may be the name of another field: that one would be its alias
+    return Inference(
+        tuple(_column(name, each, records, covering, taken, asked) for name, each in seen.items()), records, not_objects
+    )
 
 
 def _covering(columns: Sequence[Column], seen: dict[str, _Seen]) -> dict[str, str]:
@@ -105,13 +108,13 @@ def _covering(columns: Sequence[Column], seen: dict[str, _Seen]) -> dict[str, st
     return {name: column.name for column in columns for name in (column.name, *column.aliases) if name in seen}
 
 
-def _column(name: str, seen: _Seen, records: int, covering: dict[str, str], taken: set[str]) -> InferredColumn:
+def _column(name: str, seen: _Seen, records: int, covering: dict[str, str], taken: set[str], asked: set[str]) -> InferredColumn:
     null_share = 1 - (seen.present - seen.nulls) / records if records else 1.0
     examples = tuple(seen.examples)
     if name in covering:
         return InferredColumn(name, covering[name], None, null_share, examples, covering[name])
     type_, remark = _type(name, seen) if _is_text(name) else (None, "its name is no text that TOML can hold")
-    column = _free_name(name, taken) if type_ is not None else name
+    column = _free_name(name, taken, asked) if type_ is not None else name
     taken.add(column.lower())
     return InferredColumn(name, column, type_, null_share, examples, None, remark)
 
@@ -120,10 +123,10 @@ def _is_text(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _free_name(name: str, taken: set[str]) -> str:
+def _free_name(name: str, taken: set[str], asked: set[str]) -> str:
     plain = _SAFE.sub("_", name).strip("_") or "column"
     number, found = 2, plain
-    while found.lower() in taken:
+    while found.lower() in taken or (found != name and found.lower() in asked):
         found, number = f"{plain}_{number}", number + 1
     return found
 

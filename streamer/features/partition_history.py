@@ -79,6 +79,7 @@ class PartitionHistory:
         self._log = log.bind(stream=stream.name, topic=source.topic, partition=source.partition)
         self._window = self._empty(0, 0)
         self._target = 0
+        self._position: Position | None = None  # as it was restored for
         self._complete = asyncio.Event()
         self._saved: tuple[tuple[int, int], float] | None = None  # what was saved last, and when (monotonic)
         self._told_at: float | None = None
@@ -114,7 +115,7 @@ class PartitionHistory:
         started = window.offset
         if beginning > window.offset:
             await self._from_lake(window, position, min(beginning, position.committed))
-        self._window, self._target = window, position.committed
+        self._window, self._target, self._position = window, position.committed, position
         self._held()
         self._log.info(
             LogEvent.HISTORY_RESTORED, start=started, offset=window.offset, committed=position.committed, symbols=len(window)
@@ -160,6 +161,13 @@ class PartitionHistory:
         _, rest = chunk.split(self._window.offset)
         rest, _ = rest.split(self._target)
         if rest.end <= self._window.offset or self._complete.is_set():
+            return
+        if len(rest) < rest.end - self._window.offset:
+            # A transaction's marker, or rows that compaction has taken since they were archived: the lake knows which.
+            assert self._position is not None
+            await self._from_lake(self._window, self._position, self._target)
+            self._held()
+            self._arrive()
             return
         rows = None
         if len(rest):

@@ -2,6 +2,7 @@
 
     python -m tests.simulation.seeded --seed 7          replays one run and prints its events
     python -m tests.simulation.seeded --seeds 1000      runs many from --first on; prints the seeds that break the rule
+    python -m tests.simulation.seeded --fresh 200       seeds drawn by chance
 
 Nothing is random but by the seed: the same one gives the same events, line by line. What must hold is in `watched_lake.py`.
 """
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import multiprocessing
+import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -110,23 +114,37 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, help="replay this one and print its events")
     parser.add_argument("--seeds", type=int, default=100, help="run so many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
+    parser.add_argument("--fresh", type=int, help="run so many that nobody has run before")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes")
     options = parser.parse_args(arguments)
     if options.seed is not None:
         outcome = run_seed(options.seed)
         print("\n".join(outcome.events))
         print("\n".join(f"PROBLEM {problem}" for problem in outcome.problems) or f"seed {options.seed} holds")
         return 1 if outcome.problems else 0
+    first = options.first if options.fresh is None else 10**6 + secrets.randbelow(10**9)
+    count = options.seeds if options.fresh is None else options.fresh
+    return run_many(range(first, first + count), options.jobs)
+
+
+def run_many(seeds: range, jobs: int) -> int:
+    """Run them in processes of their own and say which broke the rule; the exit code."""
     began, failing, totals = time.monotonic(), [], [0, 0, 0]
-    for seed in range(options.first, options.first + options.seeds):
-        outcome = run_seed(seed)
-        totals = [a + b for a, b in zip(totals, (outcome.records, outcome.files, outcome.positions), strict=True)]
-        if outcome.problems:
-            failing.append(seed)
-            print(f"seed {seed}: {outcome.problems[0]}", flush=True)
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        for outcome in pool.imap_unordered(_without_events, seeds, chunksize=5):
+            totals = [a + b for a, b in zip(totals, (outcome.records, outcome.files, outcome.positions), strict=True)]
+            if outcome.problems:
+                failing.append(outcome.seed)
+                print(f"seed {outcome.seed}: {outcome.problems[0]}\n  replay: make simulate SEED={outcome.seed}", flush=True)
     took = time.monotonic() - began
-    print(f"{options.seeds} seeds, {options.seeds * 60 / took:.0f} a minute, {len(failing)} failed: {failing}")
+    span = f"{seeds.start} to {seeds.stop - 1}"
+    print(f"seeds {span}: {len(seeds) * 60 / took:.0f} a minute, {len(failing)} failed: {sorted(failing)}")
     print(f"{totals[0]} records, {totals[1]} batches, {totals[2]} versions of positions")
     return 1 if failing else 0
+
+
+def _without_events(seed: int) -> Outcome:
+    return replace(run_seed(seed), events=())
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 from streamer.errors import StreamerError, Unavailable
 from streamer.pipeline import Budgets
 from streamer.records import TopicPartition
-from streamer.streams import CutLimits
+from streamer.streams import CutLimits, HistorySpec
 from streamer.testing.failing_store import Chances, Fault, FaultKind
 from streamer.testing.manual_clock import VirtualClock
 from streamer.testing.memory_log import Transaction
@@ -31,7 +31,8 @@ LAYOUTS = (
 )
 RECORD_BYTES = 400  # one record decoded, with its objects, on the large side
 SLOTS = 3
-SESSION_SECONDS = 10.0  # of `World`'s broker
+HISTORIES = (None, None, HistorySpec(window=3, snapshot_every_seconds=2.0, keep=2), None, None)
+HISTORY_BYTES = 20_000  # of the windows of one partition, with a copy under way
 FILE_BYTES = 6_000  # one encoded file of a small batch: a Parquet footer is most of it
 
 
@@ -82,6 +83,10 @@ class Story:
         self.budget_bytes = pick((8_000, 20_000, 60_000, 64 << 20))
         self.keeps_layout = self.chance.random() < 0.5
         self.first_layout = pick(LAYOUTS)
+        # Drawn from the seed's number alone: whether there is a history changes nothing else that chance decides.
+        self.history = HISTORIES[seed % len(HISTORIES)]
+        if self.history is not None:
+            self.budget_bytes = max(self.budget_bytes, 60_000)  # with less, symbols leave the history
 
     async def run(self) -> None:
         """Everything from the first process to the last look at the lake."""
@@ -257,12 +262,15 @@ class Story:
             budgets=Budgets(stop_seconds=pick((1.0, 25.0)), handover_seconds=pick((0.5, 60.0, 90.0))),
             budget_bytes=self.budget_bytes,
             upload_slots=SLOTS,
+            history=self.history,
             **options,
         )
         # A chunk for each partition may be under way when fetching stops, and one sealed range must be held whole.
         chunks = len(self.sources) * 2 * self.chunk_records * RECORD_BYTES
         ranges = max((end - start for ranges in self.lake.ranges.values() for start, end in ranges), default=0)
-        actor = Actor(replica, store, self.budget_bytes + chunks + max(ranges, 200) * RECORD_BYTES + SLOTS * FILE_BYTES)
+        windows = 0 if self.history is None else len(self.sources) * HISTORY_BYTES
+        most = self.budget_bytes + chunks + max(ranges, 200) * RECORD_BYTES + SLOTS * FILE_BYTES + windows
+        actor = Actor(replica, store, most)
         self.watch_memory(actor)
         self.cast.append(actor)
         self.event(f"world: {name} starts, {cut} layout {chosen.fingerprint}")
@@ -383,11 +391,11 @@ class Story:
             while actor.store.late:
                 await self.deliver(actor.store, 0)
         self.lake.check_end()
+        if self.history is not None:
+            self.lake.check_history(self.history.document, self.history.window)
         await self.check_processes()
 
     async def catch_up(self) -> None:
-        # Until the group has forgotten the dead, they have their shares, and the one who catches up has only its own.
-        await self.clock.sleep(SESSION_SECONDS * self.most_replicas + 1.0)
         healthy = self.actor(0.0, until_caught_up=True)
         self.living.append(healthy)
         task = healthy.replica.start().task

@@ -11,7 +11,8 @@ import gzip
 import io
 import json
 from base64 import b64decode
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -85,7 +86,9 @@ class WatchedLake(MemoryStore):
     # each write
 
     def _changing(self, key: str, old: StoredObject | None, new: StoredObject | None) -> None:
-        if new is None:
+        if key.startswith("state/"):
+            self._event(f"lake: {key} {'deleted' if new is None else 'written'}")  # what it must hold is asked at the end
+        elif new is None:
             self.wrong(f"{key} was deleted")
         elif (source := parse_position_key(key)) is not None:
             self._position_written(source, Position.from_json(new.body, key=key))
@@ -152,6 +155,36 @@ class WatchedLake(MemoryStore):
                 self.wrong(f"{key}: offset {offset} says {told!r}, sent was {sent!r}")
 
     # the end
+
+    def check_history(self, document: str, window: int) -> None:
+        """The feature history holds what deques hold that are fed, up to its offsets, with the rows in the lake."""
+        if document not in self._objects:
+            return  # nobody had the time: a stop has a budget
+        body = json.loads(self._objects[document].body)
+        ends = {source: body["offsets"].get(source.topic, {}).get(str(source.partition), 0) for source in self.truth}
+        for source, end in ends.items():
+            position = self.position(source)
+            if end > (0 if position is None else position.committed):
+                self.wrong(f"{document} stands at {end} of {source}, ahead of the position")
+        found = {symbol: [(row["partition"], row["offset"]) for row in rows] for symbol, rows in body["features"].items()}
+        # A late PUT may bring rows that are on record as lost: a history that was built before does not hold them.
+        if found not in (wanted := [self._history(window, ends, lost) for lost in (False, True)]):
+            self.wrong(f"{document} holds {found}, a deque {wanted[0]}")
+
+    def _history(self, window: int, ends: Mapping[TopicPartition, int], with_lost: bool) -> dict[str, list[tuple[int, int]]]:
+        rows = []
+        for source, offsets in self.offsets.items():
+            gaps = self.positions[source][-1].gaps
+            for offset in offsets:
+                lost = any(gap.start <= offset < gap.end for gap in gaps)
+                told = _told(self.truth[source].visible[offset])
+                if offset < ends[source] and isinstance(told, tuple) and (with_lost or not lost):
+                    symbol, price = told
+                    rows.append((price, source.partition, offset, symbol))  # the price is the time, in seconds
+        deques: dict[str, deque[tuple[int, int]]] = {}
+        for _, partition, offset, symbol in sorted(rows):
+            deques.setdefault(symbol, deque(maxlen=window)).append((partition, offset))
+        return {symbol: list(last) for symbol, last in deques.items()}
 
     def check_end(self) -> None:
         """Everything that was ever visible is committed, and the ranges of files and gaps abut from the start on."""

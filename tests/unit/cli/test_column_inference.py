@@ -114,6 +114,14 @@ VALUES = st.recursive(
 )
 
 
+def test_a_field_that_needs_another_name_does_not_take_that_of_a_later_field() -> None:
+    found = infer([b'{":q": false, "q": false}'], TICK)
+
+    body = tomllib.loads(toml(found, "ticks"))["streams"]["ticks"]
+    assert columns_of("tick", body["columns"], body["aliases"])
+    assert {column.field: column.name for column in found.to_declare} == {":q": "q_2", "q": "q"}
+
+
 @settings(max_examples=150)
 @given(st.lists(st.dictionaries(st.text(max_size=12), VALUES, max_size=6), max_size=5))
 def test_whatever_the_messages_hold_the_toml_is_a_configuration(messages: list[dict[str, Any]]) -> None:
