@@ -7,12 +7,15 @@ line. A line that cannot be written is counted, and never stops the archive.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Collection, Mapping, MutableMapping
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, cast
+from urllib.parse import quote
 
 import orjson
 import structlog
@@ -28,6 +31,8 @@ REPEAT_SECONDS = 10.0
 CLIENTS = ("aiokafka", "aiobotocore", "botocore", "aiohttp", "asyncio", "urllib3", "py.warnings")
 _REPEATS_KEPT = 1000
 
+SECRET_VARIABLES = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "STREAMER_MODEL_KEY")
+
 
 def configure(
     level: str = "info",
@@ -41,7 +46,9 @@ def configure(
     level: `debug`, `info`, `warning` or `error`. format: `auto` is `console` where `stream` is a terminal, else `json`.
     secrets: texts that no line may contain. May be called again; the last call counts.
     """
-    stream = sys.stderr if stream is None else stream
+    global _redaction
+    _redaction = Redaction(secrets)
+    stream = cast("IO[str]", _StandardError()) if stream is None else stream
     terminal = stream.isatty()
     readable = format == "console" or (format == "auto" and terminal)
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -52,7 +59,7 @@ def configure(
         else structlog.processors.JSONRenderer(serializer=_json_text)
     )
     stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S.%f" if readable else "iso", utc=True)
-    finish: list[Processor] = [structlog.processors.format_exc_info, Redaction(secrets), _in_reading_order, renderer]
+    finish: list[Processor] = [structlog.processors.format_exc_info, _redaction, _in_reading_order, renderer]
     structlog.configure(
         processors=[structlog.contextvars.merge_contextvars, structlog.processors.add_log_level, stamp, *finish],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -87,17 +94,48 @@ def _configure_clients(stream: IO[str], level: int, stamp: Processor, finish: li
     logging.captureWarnings(True)
 
 
+def redacted(text: str) -> str:
+    """`text` without the secrets that no line may contain: for what is printed beside the log."""
+    return _redaction.text(text)
+
+
+def secret_variables(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What stands in the variables that hold secrets, whether the configuration took them from there or not."""
+    return tuple(value for name in SECRET_VARIABLES if (value := environment.get(name)))
+
+
+_learned: set[str] = set()
+
+
+def hide(secret: str) -> None:
+    """No line of this process may contain `secret` from now on: one that was learned while running."""
+    if secret:
+        _learned.add(secret)
+
+
 class Redaction:
     """A processor that replaces secrets wherever they are in an event: in values, nested ones, names, tracebacks."""
 
     def __init__(self, secrets: Collection[str]) -> None:
-        given = {secret for secret in secrets if secret}
-        self._whole = frozenset(given)
+        self._given = frozenset(secret for secret in secrets if secret)
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._learned = len(_learned)
+        self._whole = frozenset(form for secret in self._given | _learned for form in _forms(secret))
         # The longest first: one secret may be a part of another.
-        self._parts = tuple(sorted((s for s in given if len(s) >= SECRET_LENGTH_MIN), key=len, reverse=True))
+        self._parts = tuple(sorted((s for s in self._whole if len(s) >= SECRET_LENGTH_MIN), key=len, reverse=True))
 
     def __call__(self, _: WrappedLogger, __: str, event: EventDict) -> Mapping[str, Any]:
+        if len(_learned) != self._learned:
+            self._prepare()
         return self._mapping(event) if self._whole else event
+
+    def text(self, text: str) -> str:
+        """`text` without them."""
+        if len(_learned) != self._learned:
+            self._prepare()
+        return self._text(text)
 
     def _mapping(self, values: Mapping[Any, Any]) -> MutableMapping[str, Any]:
         return {self._text(str(name)): self._value(value) for name, value in values.items()}
@@ -117,6 +155,29 @@ class Redaction:
         for secret in self._parts:
             text = text.replace(secret, REDACTED)
         return text
+
+
+def _forms(secret: str) -> set[str]:
+    """How a secret looks as it is, in a repr, in JSON, in a URL, and in the base64 of a header."""
+    raw = secret.encode("utf-8", "surrogateescape")
+    forms = {secret, repr(secret)[1:-1], ascii(secret)[1:-1], repr(raw)[2:-1], json.dumps(secret)[1:-1]}
+    return forms | {quote(raw), quote(raw, safe=""), b64encode(raw).decode()}
+
+
+class _StandardError(io.TextIOBase):
+    """Standard error as it is when a line is written: whoever redirects it later has the lines."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+    def isatty(self) -> bool:
+        return sys.stderr.isatty()
+
+
+_redaction = Redaction(())
 
 
 class Repeats(logging.Filter):

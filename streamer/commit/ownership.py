@@ -146,4 +146,11 @@ class Ownership:
             found = await self._store.get(self._key)
         except NotFound:
             return _Version(None)
-        return _Version(Position.from_json(found.body, key=self._key), found.body, found.info.etag)
+        position = Position.from_json(found.body, key=self._key)
+        if position.source != self._source:
+            raise Damaged(
+                f"it is the position of {position.source}",
+                hint="it was copied or renamed by hand: restore an older version of this object, then run `streamer verify`",
+                key=self._key,
+            )
+        return _Version(position, found.body, found.info.etag)

@@ -6,17 +6,18 @@ checked against `violation` twice: before it is written and after a foreign vers
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import orjson
 
+from streamer.documents import instant, parsed, typed
 from streamer.errors import Damaged
 from streamer.records import TopicPartition
 
 VERSION = 1
+_MOST = 2**63 - 1
 
 GapReason = Literal["retention", "empty", "accepted"]
 
@@ -81,8 +82,10 @@ class Position:
     past: tuple[PastLineage, ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 <= self.committed <= self.sealed:
+        if not 0 <= self.committed <= self.sealed <= _MOST:
             raise ValueError(f"{self.source}: committed={self.committed} sealed={self.sealed} is no position")
+        if not all(0 <= count <= _MOST for count in (self.source.partition, self.lineage, self.epoch, self.sequence)):
+            raise ValueError(f"{self.source}: lineage={self.lineage} epoch={self.epoch} sequence={self.sequence}")
         if self.start is None and self.sequence == 1:
             object.__setattr__(self, "start", self.committed)
 
@@ -165,7 +168,7 @@ class Position:
     def from_json(cls, body: bytes, *, key: str) -> Self:
         """The position in `body`. Raises `Damaged` where it is none, or of a version this release does not know."""
         try:
-            fields = orjson.loads(body)
+            fields = parsed(body)
             if fields["version"] != VERSION:
                 raise Damaged(
                     f"position of version {fields['version']}, this release reads {VERSION}",
@@ -173,21 +176,21 @@ class Position:
                     key=key,
                 )
             return cls(
-                cluster_id=_typed(fields, "cluster_id", str),
-                source=TopicPartition(_typed(fields, "topic", str), _typed(fields, "partition", int)),
-                lineage=_typed(fields, "lineage", int),
-                committed=_typed(fields, "committed", int),
-                sealed=_typed(fields, "sealed", int),
-                epoch=_typed(fields, "epoch", int),
-                sequence=_typed(fields, "sequence", int),
-                writer=_typed(fields, "writer", str),
-                host=_typed(fields, "host", str),
-                layout=_typed(fields, "layout", str),
-                last=LastRecord(**fields["last"]) if fields.get("last") else None,
-                through=datetime.fromisoformat(fields["through"]) if fields.get("through") else None,
-                gaps=_gaps(fields),
-                start=fields.get("start"),
-                past=tuple(PastLineage(**{**past, "gaps": _gaps(past)}) for past in fields.get("past", ())),
+                cluster_id=typed(fields["cluster_id"], str),
+                source=TopicPartition(typed(fields["topic"], str), typed(fields["partition"], int)),
+                lineage=typed(fields["lineage"], int),
+                committed=typed(fields["committed"], int),
+                sealed=typed(fields["sealed"], int),
+                epoch=typed(fields["epoch"], int),
+                sequence=typed(fields["sequence"], int),
+                writer=typed(fields["writer"], str),
+                host=typed(fields["host"], str),
+                layout=typed(fields["layout"], str),
+                last=typed(fields.get("last"), LastRecord | None),
+                through=instant(fields["through"]) if fields.get("through") is not None else None,
+                gaps=typed(fields.get("gaps", ()), tuple[Gap, ...]),
+                start=typed(fields.get("start"), int | None),
+                past=typed(fields.get("past", ()), tuple[PastLineage, ...]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise Damaged(
@@ -239,14 +242,3 @@ def violation(old: Position | None, new: Position) -> str | None:
     if old.writing and new.committed == old.committed and new.through != old.through:
         return "through moved in the middle of a sealed range"
     return None
-
-
-def _gaps(fields: Mapping[str, Any]) -> tuple[Gap, ...]:
-    return tuple(Gap(**gap) for gap in fields.get("gaps", ()))
-
-
-def _typed(fields: Mapping[str, Any], name: str, kind: type) -> Any:
-    value = fields[name]
-    if type(value) is not kind:
-        raise TypeError(f"{name} is {value!r}")
-    return value

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import orjson
 
+from streamer.documents import check_writable, instant, typed
 from streamer.errors import Damaged
 from streamer.features.rows import Names, Row, packed, unpacked
 from streamer.records import TopicPartition
@@ -91,8 +92,10 @@ class Head:
                     lineage, saved = fields["lineage"][topic][partition], fields["saved"][topic][partition]
                     if type(offset) is not int or type(lineage) is not int:
                         raise TypeError(f"offset {offset!r} of lineage {lineage!r}")
-                    marks[TopicPartition(topic, int(partition))] = Mark(lineage, offset, _instant(saved))
-            return cls(str(fields["stream"]), int(fields["window"]), marks)
+                    if not (partition.isascii() and partition.isdecimal()):
+                        raise ValueError(f"partition {partition!r}")
+                    marks[TopicPartition(topic, int(partition))] = Mark(lineage, offset, instant(saved))
+            return cls(typed(fields["stream"], str), typed(fields["window"], int), marks)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise damaged(key, f"its head: {error!r}") from error
 
@@ -189,7 +192,7 @@ class LineParser:
             fields = orjson.loads(self._rest)
             self.head = Head.from_fields(fields, key=self._key)
             found = [(symbol, orjson.dumps(rows)) for symbol, rows in fields["features"].items()]
-        except (orjson.JSONDecodeError, KeyError, AttributeError, TypeError) as error:
+        except (ValueError, KeyError, AttributeError, TypeError) as error:
             raise damaged(self._key, str(error)) from error
         return sorted(found, key=lambda line: line[0].encode())
 
@@ -197,7 +200,9 @@ class LineParser:
 def parsed_rows(text: bytes, names: Names, *, key: str) -> list[Row]:
     """The rows of one line. Raises `Damaged`."""
     try:
-        return [packed(flat, names) for flat in orjson.loads(text)]
+        rows = orjson.loads(text)
+        check_writable(rows)
+        return [packed(flat, names) for flat in rows]
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise damaged(key, f"rows that begin {text[:60]!r}: {error!r}") from error
 
@@ -233,10 +238,3 @@ def symbol_line(symbol: str, rows: bytes, *, first: bool) -> bytes:
 def instant_text(instant: datetime) -> str:
     """A time of day as the documents have it."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def _instant(text: str) -> datetime:
-    found = datetime.fromisoformat(text)
-    if found.tzinfo is None:
-        raise ValueError(f"{text!r} has no time zone")
-    return found.astimezone(UTC)

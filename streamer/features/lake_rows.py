@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -30,7 +30,7 @@ class LakeRows:
 
     async def tables(
         self, store: Store, layout: Layout, known_gaps: Iterable[tuple[int, int]], workers: Workers
-    ) -> AsyncIterator[tuple[pa.Table, int]]:
+    ) -> AsyncGenerator[tuple[pa.Table, int]]:
         """Tables in topic order, each with the offset behind its batch. `known_gaps`: ranges that the position names as not in
         the lake. Raises `Unavailable`, `Denied`."""
         batches: dict[BatchRange, list[LakeFile]] = {}

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamer.features.rows import Names, Row, free_names, row_bytes, shared
-from streamer.layout import CRC_COLUMN, EXTRA, FEATURES, SYSTEM_FIELDS, TIMESTAMP
+from streamer.layout import CRC_COLUMN, EXTRA, FEATURES, FLAGS, SYSTEM_FIELDS, TIMESTAMP
 
 SYMBOL = "symbol"
-_NOT_IN_ROWS = frozenset({SYMBOL, TIMESTAMP, FEATURES, EXTRA, CRC_COLUMN, *(each.name for each in SYSTEM_FIELDS)})
+_NOT_IN_ROWS = frozenset({SYMBOL, TIMESTAMP, FEATURES, EXTRA, FLAGS, CRC_COLUMN, *(each.name for each in SYSTEM_FIELDS)})
 
 
 @dataclass(frozen=True, slots=True)

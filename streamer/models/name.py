@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Self
 
 from streamer.errors import Invalid
-from streamer.keys import MODEL_STEM, model_copy_key, model_version_key
+from streamer.keys import MODEL_STEM, MODEL_SUFFIX, model_copy_key, model_version_key
+from streamer.models.shelf import MODEL_SHELF, Shelf
 
 COMPRESSIONS = frozenset({".gz", ".bz2", ".xz", ".zst", ".lz4", ".br"})
 """Suffixes that say how the file is packed: the one before them belongs to the suffix too (`.tar.gz`, `.pkl.zst`)."""
 
 _STEM = re.compile(MODEL_STEM)
+_WHOLE_SUFFIX = re.compile(MODEL_SUFFIX)
 _SUFFIX = re.compile(r"\.[A-Za-z0-9]{1,16}")
 # `models/versions` and `models/registry` are folders, and a directory cannot have a file of that name too.
 _FOLDERS = frozenset({"versions", "registry"})
@@ -30,6 +32,7 @@ class ModelName:
 
     stem: str
     suffix: str
+    shelf: Shelf = MODEL_SHELF
 
     @property
     def file(self) -> str:
@@ -38,13 +41,13 @@ class ModelName:
 
     @property
     def copy_key(self) -> str:
-        return model_copy_key(self.stem, self.suffix)
+        return model_copy_key(self.stem, self.suffix, self.shelf.top)
 
     def version_key(self, n: int) -> str:
-        return model_version_key(self.stem, n, self.suffix)
+        return model_version_key(self.stem, n, self.suffix, self.shelf.top)
 
     @classmethod
-    def of_file(cls, file: str, name: str | None = None) -> Self:
+    def of_file(cls, file: str, name: str | None = None, shelf: Shelf = MODEL_SHELF) -> Self:
         """The name of the model in a file called `file` (its last part counts), or `name` with the suffix of the file.
 
         The suffix is what follows the last dot; after a compression (`.gz`, `.zst`, ...) also what follows the dot before:
@@ -54,10 +57,10 @@ class ModelName:
         stem, suffix = split_suffix(os.path.basename(file))
         if name is not None:
             stem = name.removesuffix(suffix) if suffix else name
-        check_stem(stem)
+        check_stem(stem, shelf)
         if stem + suffix in _FOLDERS:
-            raise Invalid(f"a model cannot be called {stem}", hint="give it another name, or its file a suffix")
-        return cls(stem, suffix)
+            raise Invalid(f"a {shelf.noun} cannot be called {stem}", hint="give it another name, or its file a suffix")
+        return cls(stem, suffix, shelf)
 
 
 def split_suffix(file: str) -> tuple[str, str]:
@@ -72,7 +75,15 @@ def split_suffix(file: str) -> tuple[str, str]:
     return stem, last
 
 
-def check_stem(stem: str) -> None:
+def kept_name(stem: str, suffix: str, shelf: Shelf = MODEL_SHELF) -> ModelName:
+    """The name that a registry speaks of. Raises `ValueError` for one that no file can have had: its suffix might lead out of
+    the folder that a model is pulled into."""
+    if not _STEM.fullmatch(stem) or not _WHOLE_SUFFIX.fullmatch(suffix) or stem + suffix in _FOLDERS:
+        raise ValueError(f"{stem[:80]!r} with the suffix {suffix[:80]!r} is no {shelf.noun}'s name")
+    return ModelName(stem, suffix, shelf)
+
+
+def check_stem(stem: str, shelf: Shelf = MODEL_SHELF) -> None:
     """Raise `Invalid` unless a model can be called `stem`."""
     if not _STEM.fullmatch(stem):
-        raise Invalid(f"{stem[:80]!r} cannot be a model's name", hint=_HINT)
+        raise Invalid(f"{stem[:80]!r} cannot be a {shelf.noun}'s name", hint=_HINT)

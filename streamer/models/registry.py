@@ -14,9 +14,11 @@ from typing import Any, Self
 
 import orjson
 
+from streamer.documents import check_writable, instant, parsed, typed
 from streamer.errors import Damaged, Invalid
-from streamer.models.name import ModelName
+from streamer.models.name import ModelName, kept_name
 from streamer.models.refusals import NoSuchModel
+from streamer.models.shelf import MODEL_SHELF, Shelf
 from streamer.models.version import About, Version
 
 VERSION = 1
@@ -28,10 +30,6 @@ MOVES_KEPT = 500
 _ALIAS = re.compile(r"[a-z][a-z0-9._-]{0,63}")
 _NUMBER = re.compile(r"v?[1-9]\d{0,9}")
 _FIELDS = frozenset({"version", "name", "suffix", "sequence", "writer", "next", "versions", "aliases", "history", "pruned"})
-_WAY_OUT = (
-    "restore an older version of this object; or delete it, and make it again from models/versions/, without metrics, tags and "
-    "aliases: `streamer models repair`"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,9 @@ class Move:
     def from_document(cls, entry: Mapping[str, Any]) -> Self:
         known = ("id", "at", "who", "alias", "from", "to", "reason")
         return cls(
-            entry["id"], datetime.fromisoformat(entry["at"]), entry["who"], entry["alias"], entry["from"], entry["to"],
-            entry.get("reason", ""), {name: value for name, value in entry.items() if name not in known},
+            typed(entry["id"], str), instant(entry["at"]), typed(entry["who"], str), typed(entry["alias"], str),
+            typed(entry["from"], int | None), typed(entry["to"], int), typed(entry.get("reason", ""), str),
+            {name: value for name, value in entry.items() if name not in known},
         )  # fmt: skip
 
 
@@ -96,6 +95,14 @@ class Registry:
     writer: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    @property
+    def _command(self) -> str:
+        return self.name.shelf.command
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {self.name.shelf.noun: self.name.stem}
+
     # Reading.
 
     def listed(self) -> list[Version]:
@@ -122,23 +129,23 @@ class Registry:
             if (found := self.by_number(int(text.removeprefix("v")))) is None:
                 raise NoSuchModel(
                     "there is no such version",
-                    hint=f"`streamer models show {self.name.stem}` lists them",
-                    model=self.name.stem,
+                    hint=f"`{self._command} show {self.name.stem}` lists them",
+                    **self._named,
                     version=text,
                 )
             return found
         if (alias := self.aliases.get(text)) is None:
             raise NoSuchModel(
                 "there is no such alias",
-                hint=f"there are {', '.join(sorted(self.aliases)) or 'none'}; `streamer models promote` makes one",
-                model=self.name.stem,
+                hint=f"there are {', '.join(sorted(self.aliases)) or 'none'}; `{self._command} promote` makes one",
+                **self._named,
                 alias=text,
             )
         if (found := self.by_number(alias.n)) is None:
             raise Damaged(
                 f"the alias {text} points to version {alias.n}, which the registry does not have",
-                hint=f"move it: streamer models promote {self.name.stem} VERSION {text}",
-                model=self.name.stem,
+                hint=f"move it: {self._command} promote {self.name.stem} VERSION {text}",
+                **self._named,
             )
         return found
 
@@ -154,8 +161,8 @@ class Registry:
         if any(one.n == version.n for one in self.versions):
             raise Damaged(
                 f"version {version.n} is in the registry with another hash than its object has",
-                hint="run `streamer verify --models`",
-                model=self.name.stem,
+                hint="run `streamer verify --models`" if self.name.shelf == MODEL_SHELF else f"run `{self._command} check`",
+                **self._named,
             )
         newest = all(one.n < version.n for one in self.versions)
         added = self._with(versions=(*self.versions, version), next=max(self.next, version.n + 1))
@@ -187,8 +194,8 @@ class Registry:
         if not previous:
             raise Invalid(
                 f"{alias} has no previous target to return to",
-                hint=f"name one: streamer models promote {self.name.stem} VERSION {alias}",
-                model=self.name.stem,
+                hint=f"name one: {self._command} promote {self.name.stem} VERSION {alias}",
+                **self._named,
             )
         target = previous.pop()
         return self._moved(alias, Alias(target, tuple(previous), current.extra), sign)
@@ -259,10 +266,11 @@ class Registry:
         )
 
     @classmethod
-    def from_json(cls, body: bytes, *, key: str) -> Self:
+    def from_json(cls, body: bytes, *, key: str, shelf: Shelf = MODEL_SHELF) -> Self:
         """The registry in `body`. Raises `Damaged` where it is none, or of a version this release does not know."""
         try:
-            fields = orjson.loads(body)
+            fields = parsed(body)
+            check_writable(fields)
             if fields["version"] != VERSION:
                 raise Damaged(
                     f"registry of version {fields['version']}, this release reads {VERSION}",
@@ -270,21 +278,28 @@ class Registry:
                     key=key,
                 )
             found = cls(
-                name=ModelName(str(fields["name"]), str(fields["suffix"])),
+                name=kept_name(typed(fields["name"], str), typed(fields["suffix"], str), shelf),
                 versions=tuple(sorted((Version.from_document(v) for v in fields["versions"]), key=lambda v: v.n)),
                 aliases={name: _alias(entry) for name, entry in fields["aliases"].items()},
                 history=tuple(Move.from_document(entry) for entry in fields["history"]),
-                next=int(fields["next"]),
-                pruned=tuple((int(first), int(last)) for first, last in fields.get("pruned", ())),
-                sequence=int(fields["sequence"]),
-                writer=str(fields["writer"]),
+                next=typed(fields["next"], int),
+                pruned=typed(fields.get("pruned", ()), tuple[tuple[int, int], ...]),
+                sequence=typed(fields["sequence"], int),
+                writer=typed(fields["writer"], str),
                 extra={name: value for name, value in fields.items() if name not in _FIELDS},
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Damaged(f"not a registry of a model: {error!r}", hint=_WAY_OUT, key=key) from error
+            raise Damaged(f"not a registry of a {shelf.noun}: {error!r}", hint=_way_out(shelf), key=key) from error
         if len({version.n for version in found.versions}) < len(found.versions):
-            raise Damaged("a version is in the registry twice", hint=_WAY_OUT, key=key)
+            raise Damaged("a version is in the registry twice", hint=_way_out(shelf), key=key)
         return found
+
+
+def _way_out(shelf: Shelf) -> str:
+    return (
+        f"restore an older version of this object; or delete it, and make it again from {shelf.versions}, without metrics, "
+        f"tags and aliases: `{shelf.command} repair`"
+    )
 
 
 def check_alias(alias: str) -> None:
@@ -297,10 +312,8 @@ def check_alias(alias: str) -> None:
 
 
 def _alias(entry: Mapping[str, Any]) -> Alias:
-    if type(entry["n"]) is not int:
-        raise TypeError("an alias without a number")
     extra = {name: value for name, value in entry.items() if name not in ("n", "previous")}
-    return Alias(entry["n"], tuple(int(n) for n in entry.get("previous", ())), extra)
+    return Alias(typed(entry["n"], int), typed(entry.get("previous", ()), tuple[int, ...]), extra)
 
 
 def _filled(known: Version, version: Version) -> Version:

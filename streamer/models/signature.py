@@ -45,7 +45,9 @@ class Signer:
                 model=stem,
                 version=version.n,
             )
-        if not hmac.compare_digest(version.signature, self.sign(stem, version.n, version.size, version.sha256)):
+        ours = self.sign(stem, version.n, version.size, version.sha256)
+        # As bytes: a text that is not ASCII, which only somebody else can have written, would raise instead of differing.
+        if not hmac.compare_digest(version.signature.encode(), ours.encode()):
             raise NotSigned(
                 "the version's signature is not by this key",
                 hint=f"find out who pushed it, or set the {KEY_VARIABLE} of its trainer",

@@ -5,6 +5,7 @@ Fields that a newer release wrote are kept in `extra` and written back as they w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,11 +14,13 @@ from typing import Any, Self
 
 import orjson
 
+from streamer.documents import instant, typed
 from streamer.errors import Invalid
 
 ABOUT_BYTES = 64 << 10
 """The most that metrics, tags and features of one version may take in the registry: every reader reads all of it."""
 
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _FIELDS = frozenset(
     {"n", "size", "sha256", "created", "pushed_by", "metrics", "tags", "parent", "trained_through", "features", "schema",
      "signature", "recovered"}
@@ -123,34 +126,27 @@ class Version:
     def from_document(cls, entry: Mapping[str, Any]) -> Self:
         """The inverse of `document`. Raises `KeyError`, `TypeError`, `ValueError` or `AttributeError` where it is none."""
         n, size, sha256 = entry["n"], entry["size"], entry["sha256"]
-        if not (type(n) is int and n > 0 and type(size) is int and size >= 0 and len(bytes.fromhex(sha256)) == 32):
+        if not (type(n) is int and n > 0 and type(size) is int and size >= 0 and _SHA256.fullmatch(sha256)):
             raise ValueError(f"n={n!r} size={size!r} sha256={sha256!r} is no version")
-        features = entry.get("features")
         return cls(
             n=n,
             size=size,
             sha256=sha256,
-            created=datetime.fromisoformat(entry["created"]),
-            pushed_by=str(entry["pushed_by"]),
+            created=instant(entry["created"]),
+            pushed_by=typed(entry["pushed_by"], str),
             about=About(
-                metrics=dict(entry.get("metrics") or {}),
-                tags=dict(entry.get("tags") or {}),
-                parent=entry.get("parent"),
-                features=tuple(features) if features is not None else None,
-                schema=entry.get("schema"),
+                metrics=typed(entry.get("metrics") or {}, dict[str, Any]),
+                tags=typed(entry.get("tags") or {}, dict[str, str]),
+                parent=typed(entry.get("parent"), int | str | None),
+                features=typed(entry.get("features"), tuple[str, ...] | None),
+                schema=typed(entry.get("schema"), str | None),
             ),
             trained_through=tuple(
-                TrainedThrough(
-                    at["topic"],
-                    at["partition"],
-                    at["lineage"],
-                    at["offset"],
-                    datetime.fromisoformat(at["through"]) if at.get("through") else None,
-                )
+                typed({**at, "through": instant(at["through"]) if at.get("through") else None}, TrainedThrough)
                 for at in entry.get("trained_through") or ()
             ),
-            signature=entry.get("signature"),
-            recovered=bool(entry.get("recovered", False)),
+            signature=typed(entry.get("signature"), str | None),
+            recovered=typed(entry.get("recovered", False), bool),
             extra={name: value for name, value in entry.items() if name not in _FIELDS},
         )
 
@@ -179,6 +175,8 @@ def about(
         raise Invalid(f"metrics, tags and features take more than {ABOUT_BYTES} bytes", hint="keep long ones in a file")
     if listed is not None and not all(isinstance(name, str) for name in listed):
         raise Invalid("a feature's name is no text", hint='write features=["rsi_14", "macd"]')
+    if type(parent) not in (int, str, type(None)) or type(schema) not in (str, type(None)):
+        raise Invalid("parent or schema is neither text nor a number", hint='write parent="v3", schema="rsi-14"')
     kept = orjson.loads(body)
     fingerprint = schema if schema is not None else feature_schema(listed) if listed is not None else None
     return About(kept["metrics"], kept["tags"], parent, listed, fingerprint)

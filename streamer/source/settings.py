@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from streamer.errors import Invalid
+from streamer.secrets.contract import LoginSource
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
-SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "AWS_MSK_IAM"]
+_MSK_SERVER = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?(?::\d+)?$", re.ASCII | re.IGNORECASE)
 ReadMode = Literal["auto", "batches", "getmany"]
 
 
@@ -20,7 +23,9 @@ class KafkaSettings:
     replica. rebalance_timeout_seconds: how long the group waits for us to let go of partitions; `revoked` gets three
     quarters of it. prefetch_budget_bytes: the most that the client may hold undelivered, over all assigned partitions
     (compressed, as it came). read_mode: `batches` reads undecoded record batches off aiokafka's fetcher, `getmany` uses its
-    public call, `auto` takes batches where this aiokafka is the one known here.
+    public call, `auto` takes batches where this aiokafka is the one known here. sasl_mechanism `AWS_MSK_IAM`: the AWS
+    credential chain instead of user and password; aws_region: the cluster's, where the brokers' names do not tell it.
+    login: user and password that may change while the process runs, instead of those.
     """
 
     bootstrap_servers: str
@@ -46,9 +51,12 @@ class KafkaSettings:
     sasl_mechanism: SaslMechanism = "PLAIN"
     sasl_username: str | None = None
     sasl_password: str | None = field(default=None, repr=False)
+    login: LoginSource | None = field(default=None, repr=False)
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
+    ssl_key_password: str | None = field(default=None, repr=False)
+    aws_region: str | None = None
 
     fetch_max_wait_seconds: float = 0.25
     fetch_min_bytes: int = 65_536
@@ -63,7 +71,11 @@ class KafkaSettings:
     def __post_init__(self) -> None:
         if not self.servers:
             raise Invalid("no bootstrap servers", hint="set KAFKA_BOOTSTRAP_SERVERS to host:port")
-        if self.uses_sasl and not (self.sasl_username and self.sasl_password):
+        if self.uses_iam and self.security_protocol != "SASL_SSL":
+            raise Invalid("AWS_MSK_IAM without TLS", hint='set security_protocol = "SASL_SSL"')
+        if self.uses_iam and self.msk_region is None:
+            raise Invalid("the region of the MSK cluster is not known", hint="set AWS_REGION, or use the brokers' own names")
+        if self.uses_sasl and not self.uses_iam and self.login is None and not (self.sasl_username and self.sasl_password):
             raise Invalid(
                 f"{self.security_protocol} without user and password",
                 hint="set sasl_username and sasl_password, or another security_protocol",
@@ -84,6 +96,16 @@ class KafkaSettings:
     @property
     def uses_sasl(self) -> bool:
         return self.security_protocol.startswith("SASL_")
+
+    @property
+    def uses_iam(self) -> bool:
+        return self.uses_sasl and self.sasl_mechanism == "AWS_MSK_IAM"
+
+    @property
+    def msk_region(self) -> str | None:
+        """The region that a token for AWS_MSK_IAM is signed for: that of the brokers' names, else `aws_region`."""
+        found = next((match[1] for server in self.servers if (match := _MSK_SERVER.search(server))), None)
+        return found or self.aws_region
 
     @property
     def uses_tls(self) -> bool:

@@ -52,7 +52,7 @@ def test_a_document_with_a_field_broken_is_damage_or_a_position(position: Positi
 
     fields = orjson.loads(position.to_json())
     fields[data.draw(st.sampled_from(sorted(fields)))] = data.draw(
-        st.none() | st.integers(-5, 5) | st.text(max_size=5) | st.lists(st.integers(), max_size=2)
+        st.none() | st.integers(-5, 5) | st.text(max_size=5) | st.lists(st.integers(-5, 5), max_size=2)
     )
     body = orjson.dumps(fields)
     try:

@@ -203,7 +203,8 @@ def test_where_it_is_damaged_the_newest_older_one_is_taken_with_a_warning(capsys
             await saver.read()
 
     tell(story)
-    assert "history_damaged" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert "history_damaged" in said.out + said.err
 
 
 def test_it_can_be_read_as_it_was() -> None:
