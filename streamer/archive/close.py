@@ -23,7 +23,7 @@ from streamer.archive.inputs import Stock
 from streamer.archive.lease import Lease
 from streamer.archive.placing import Placing
 from streamer.archive.settings import ArchiveSettings
-from streamer.archive.stream_close import Progress, StreamCloser
+from streamer.archive.stream_close import OtherRows, Progress, StreamCloser
 from streamer.errors import Damaged
 from streamer.keys import summary_key
 from streamer.store.contract import Store
@@ -32,10 +32,12 @@ from streamer.workers import Workers
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What closing a day came to. changed: whether its content is another than before."""
+    """What closing a day came to. changed: whether its content is another than before. others: rows of other days that were
+    seen on the way, in folders that name no day."""
 
     certificate: Certificate
     changed: bool
+    others: tuple[OtherRows, ...] = ()
 
 
 class DayCloser:
@@ -74,24 +76,26 @@ class DayCloser:
         listed = known.without(rewrite) if known is not None else None
         closing = {stream.name for stream in self._settings.streams if streams is None or stream.name in streams}
         summaries = await self._summaries(known) if parts.keys() - closing else {}
+        others: list[OtherRows] = []
         with tempfile.TemporaryDirectory(prefix="streamer-archive-") as folder:
             for stream in self._settings.streams:
                 if stream.name in closing:
                     before = parts.get(stream.name)
                     closed = await self._streams.close(stream, day, stock, before, listed, Path(folder), progress)
-                    parts[stream.name], summaries[stream.name] = closed
+                    parts[stream.name], summaries[stream.name], seen = closed
+                    others += seen
             summary = await self._place_summary(day, listed, summaries, Path(folder))
         new = Certificate(day, known.revision if known is not None else 1, self._settings.recipe, parts, summary)
         changed = known is None or not _same_content(known, new)
         if known is not None and changed:
             new = replace(new, revision=known.revision + 1)
         elif known is not None and new.complete == known.complete and not known.publishing:
-            return Closed(known, changed=False)
+            return Closed(known, changed=False, others=tuple(others))
         await self._lease.demand()
         written = await write_certificate(self._store, new, stored)
         published = (await self._placing.publish(written)).certificate
         await self._forget_inputs(known, published)
-        return Closed(published, changed)
+        return Closed(published, changed, tuple(others))
 
     async def _summaries(self, known: Certificate | None) -> dict[str, Any]:
         if known is None or known.summary is None:

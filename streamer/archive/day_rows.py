@@ -23,7 +23,7 @@ from streamer.commit.layouts import LayoutDocuments
 from streamer.errors import Damaged, Invalid, NotFound
 from streamer.lake.batch_check import check_file, path_check
 from streamer.lake.inventory import LakeFile
-from streamer.lake.stored_file import StoredFile, Unreadable, read_facts, read_file
+from streamer.lake.stored_file import REFUSED_BY, StoredFile, Unreadable, read_facts, read_file
 from streamer.layout import SYSTEM_FIELDS, TIMESTAMP, Layout
 from streamer.store.contract import Store
 from streamer.workers import Workers
@@ -58,11 +58,13 @@ class RowSource:
 
 @dataclass(frozen=True, slots=True)
 class FileRows:
-    """A file's rows of the day: the columns of `sortable_schema`. `hash` is that of the same rows in the archive's columns."""
+    """A file's rows of the day: the columns of `sortable_schema`. `hash` is that of the same rows in the archive's columns.
+    `other_days`: of the rows that are not of the day."""
 
     entry: InputEntry
     table: pa.Table
     hash: RowHash
+    other_days: frozenset[date] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +231,14 @@ class DayReader:
         assert stored.table is not None
         times = stored.table[TIMESTAMP]
         inside = pc.and_(pc.greater_equal(times, pa.scalar(start_of(self._day))), pc.less(times, pa.scalar(end_of(self._day))))
-        table = stored.table if pc.all(inside).as_py() else stored.table.filter(inside)
+        table, other_days = stored.table, frozenset[date]()
+        if not pc.all(inside).as_py():
+            table = stored.table.filter(inside)
+            other_days = frozenset(pc.unique(times.filter(pc.invert(inside)).cast(pa.date32())).to_pylist())
         range_ = stored.file.range
         source = RowSource(range_.source.topic, range_.lineage, range_.source.partition)
         aligned = columns.aligned(table, source)
-        return FileRows(_entry(stored, aligned.num_rows), columns.sortable(aligned, source), RowHash.of(aligned))
+        return FileRows(_entry(stored, aligned.num_rows), columns.sortable(aligned, source), RowHash.of(aligned), other_days)
 
 
 async def _or_damaged(reading: Awaitable[StoredFile], file: LakeFile) -> StoredFile:
@@ -247,5 +252,16 @@ def _entry(stored: StoredFile, day_rows: int | None) -> InputEntry:
     said = stored.said
     rows = stored.rows if stored.rows is not None else int(said.get("rows", "0") or 0)
     return InputEntry(
-        stored.file.key, rows, rows if day_rows is None else day_rows, said.get("digest", ""), said.get("layout", "")
+        stored.file.key,
+        rows,
+        rows if day_rows is None else day_rows,
+        said.get("digest", ""),
+        said.get("layout", ""),
+        _counts(said.get(REFUSED_BY, "")),
     )
+
+
+def _counts(text: str) -> dict[str, int]:
+    """`name:count`, parted by commas; what is not that is left out."""
+    pairs = (part.partition(":") for part in text.split(",") if part)
+    return {name: int(count) for name, _, count in pairs if count.isdecimal()}

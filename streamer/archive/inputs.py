@@ -178,7 +178,9 @@ async def take_stock(store: Store, streams: Collection[str]) -> Stock:
 
 def encode_entries(entries: Iterable[InputEntry]) -> bytes:
     """The list of inputs as an object's bytes: NDJSON, by key, gzip."""
-    return compression.compress((orjson.dumps(entry) + b"\n" for entry in sorted(entries, key=lambda entry: entry.key)), "gz")
+    return compression.compress(
+        (orjson.dumps(entry.document()) + b"\n" for entry in sorted(entries, key=lambda entry: entry.key)), "gz"
+    )
 
 
 def input_list(day: date, sha256: str, files: int) -> InputList:

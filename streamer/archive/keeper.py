@@ -6,6 +6,7 @@ is half done meanwhile.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -87,8 +88,16 @@ class ArchiveKeeper:
             async with lease.held():
                 stock = await take_stock(self._store, [stream.name for stream in self._settings.streams])
                 closer = DayCloser(self._store, lease, self._settings, self._workers)
-                for due in await self._due(stock, last):
-                    closed += await self._close(closer, due, stock)
+                waiting = {due.day: due for due in await self._due(stock, last)}
+                done = set[date]()
+                while waiting:
+                    due = waiting.pop(min(waiting))
+                    done.add(due.day)
+                    now_closed = await self._close(closer, due, stock)
+                    for other in await self._noticed(now_closed, last):
+                        if other.day not in done:
+                            waiting.setdefault(other.day, other)
+                    closed += now_closed
                 if self._retention is not None:
                     await Retention(self._store, lease, self._retention, self._clock, self._workers).apply(stock)
         except Conflict:
@@ -146,6 +155,17 @@ class ArchiveKeeper:
         stored = await read_certificate(self._store, last)
         return stored is None or not _settled(stored.certificate, self._settings)
 
+    async def _noticed(self, closed: Collection[Closed], last: date) -> list[DueDay]:
+        """Days that are due, too: rows of theirs were seen in folders that name no day."""
+        found: dict[date, DueDay] = {}
+        for other in (other for each in closed for other in each.others):
+            if other.day > last or other.day in found:
+                continue
+            stored = await read_certificate(self._store, other.day)
+            if stored is None or other.late_for(stored.certificate):
+                found[other.day] = DueDay(other.day, stored is not None)
+        return list(found.values())
+
     async def _due(self, stock: Stock, last: date) -> list[DueDay]:
         certified: dict[date, Certificate] = {}
         async for day in certified_days(self._store):
@@ -154,9 +174,10 @@ class ArchiveKeeper:
         days, all_named = await self._workers.run(stock.days)
         if any(day <= last for day in days | certified.keys()):
             days.add(last)  # a day without a record is certified as that, once there has been one
-        if not all_named and certified:
-            # Folders without a date cannot say which days there are: no day after the first certified one is left out.
-            days |= {last - ONE_DAY * n for n in range((last - min(certified)).days)}
+        if not all_named:
+            # Folders without a date cannot say which days there are: no day after the first certified one is left out, and
+            # closing one finds those before it.
+            days |= {last - ONE_DAY * n for n in range((last - min(certified, default=last)).days or 1)}
         late = await self._workers.run(stock.late_days, certified)
         unsettled = {day for day, certificate in certified.items() if not _settled(certificate, self._settings)}
         due = {day for day in days if day <= last and day not in certified} | unsettled | late

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 import orjson
 
 from streamer.clock import Clock
+from streamer.documents import instant, parsed, typed
 from streamer.errors import Conflict, Damaged, Denied, Fenced, NotFound, OutcomeUnknown, Unavailable
 from streamer.keys import LEASE
 from streamer.store.contract import Create, Replace, Store
@@ -50,11 +51,12 @@ class LeaseDocument:
     def from_json(cls, body: bytes) -> LeaseDocument:
         """Raises `Damaged` where it is none, or of a version this release does not know."""
         try:
-            fields = orjson.loads(body)
-            if fields.pop("version") != VERSION:
+            fields = parsed(body)
+            if fields["version"] != VERSION:
                 raise ValueError("unknown version")
-            return cls(**{**fields, "expires": datetime.fromisoformat(fields["expires"])})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            found: LeaseDocument = typed({**fields, "expires": instant(fields["expires"])}, cls)
+            return found
+        except (ValueError, KeyError) as error:
             raise Damaged("not a lease", hint=f"delete {LEASE}: it is made anew", key=LEASE) from error
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import date
+from typing import Any
 
 import orjson
 
@@ -24,17 +25,26 @@ from streamer.store.contract import Store
 
 @dataclass(frozen=True, slots=True)
 class InputEntry:
-    """One input file. rows: in the file, or dead letters. day_rows: those of the day."""
+    """One input file. rows: in the file, or dead letters. day_rows: those of the day. refused_by: of dead letters, how many
+    each quality rule made."""
 
     key: str
     rows: int
     day_rows: int
     digest: str
     layout: str
+    refused_by: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def dead_letters(self) -> bool:
         return self.key.startswith(DEAD_LETTERS)
+
+    def document(self) -> dict[str, Any]:
+        """For JSON."""
+        found = asdict(self)
+        if not self.refused_by:
+            del found["refused_by"]  # as before there were rules: a day closed again must come out the same
+        return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streamer.archive.interval import Interval
+from streamer.quality_rules import NO_RULES, QualityRules
 
 ArchivedSchema = Literal["tick", "signal", "feature"]
 BUILT_IN_NAMES: dict[ArchivedSchema, str] = {"tick": "ticks", "signal": "signals", "feature": "features"}
@@ -14,11 +15,13 @@ BUILT_IN_NAMES: dict[ArchivedSchema, str] = {"tick": "ticks", "signal": "signals
 
 @dataclass(frozen=True, slots=True)
 class ArchivedStream:
-    """A stream whose days are closed. `topic`: the partitions that must be complete; files of earlier topics count too."""
+    """A stream whose days are closed. `topic`: the partitions that must be complete; files of earlier topics count too.
+    `quality`: what the day's summary counts."""
 
     name: str
     topic: str
     schema: ArchivedSchema
+    quality: QualityRules = NO_RULES
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,17 +19,18 @@ import pyarrow.parquet as pq
 from streamer.archive.certificate import Certificate, Output, PartitionPart, StreamPart
 from streamer.archive.day import is_complete
 from streamer.archive.day_file import measured
-from streamer.archive.day_rows import DayColumns, DayReader, RowSource
+from streamer.archive.day_rows import DayColumns, DayReader, FileRows, RowSource
 from streamer.archive.inputs import Stock, encode_entries, input_list
 from streamer.archive.placing import Placing
 from streamer.archive.removed import InputEntry, read_entries
 from streamer.archive.row_hash import RowHash
 from streamer.archive.runs import SortedRows
 from streamer.archive.settings import ArchivedStream, ArchiveSettings
+from streamer.archive.summary import quality_document
 from streamer.archive.symbol_files import FirstOfEach, ProducedFile, Sink, sink_of
 from streamer.errors import Damaged
 from streamer.keys import parse_data_key
-from streamer.lake.inventory import LakeFile, Lineage
+from streamer.lake.inventory import Folder, LakeFile, Lineage
 from streamer.store.big_objects import StoredContent, read_content
 from streamer.store.contract import Store
 from streamer.workers import Workers
@@ -50,6 +51,28 @@ class Unit:
     before: tuple[Output, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class OtherRows:
+    """Rows of another day than the one that was closed, in a file whose folder names no day: nobody else would notice them.
+
+    They are of `day`, in a batch of `lineage` that ends at `end`.
+    """
+
+    day: date
+    stream: str
+    lineage: Lineage
+    end: int
+
+    def late_for(self, certificate: Certificate) -> bool:
+        """Whether the writer of the day's certificate had not looked so far."""
+        source = self.lineage.source
+        part = certificate.streams.get(self.stream)
+        if part is None:
+            return False
+        named = (p for p in part.partitions if (p.topic, p.partition, p.lineage) == (*source, self.lineage.lineage))
+        return self.end > next((part.read_to for part in named), -1)
+
+
 @dataclass(slots=True)
 class _Work:
     """What is known of one stream and day while it is being closed."""
@@ -63,9 +86,25 @@ class _Work:
     sink: Sink
     entries: list[InputEntry] = field(default_factory=list)
     outputs: list[Output] = field(default_factory=list)
+    others: dict[tuple[date, Lineage], OtherRows] = field(default_factory=dict)
     read: RowHash = field(default_factory=RowHash)
     written: RowHash = field(default_factory=RowHash)
     uploads: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def note(self, found: FileRows, stock: Stock) -> None:
+        """Remember the other days of a file whose folder names none."""
+        key = parse_data_key(found.entry.key)
+        if (
+            key is None
+            or not found.other_days
+            or stock.days_of(Folder(key.stream, key.partition_path, key.suffix, key.dead_letters)) is not None
+        ):
+            return
+        lineage = Lineage(key.range.source, key.range.lineage)
+        for day in found.other_days:
+            known = self.others.get((day, lineage))
+            if known is None or known.end < key.range.end:
+                self.others[day, lineage] = OtherRows(day, self.stream.name, lineage, key.range.end)
 
 
 class StreamCloser:
@@ -86,8 +125,9 @@ class StreamCloser:
         listed: Certificate | None,
         folder: Path,
         progress: Progress | None = None,
-    ) -> tuple[StreamPart, dict[str, Any]]:
-        """Everything of `stream` and `day` but the certificate: what it will say, and the stream's part of the summary.
+    ) -> tuple[StreamPart, dict[str, Any], list[OtherRows]]:
+        """Everything of `stream` and `day` but the certificate: what it will say, the stream's part of the summary, and what
+        was seen of other days.
 
         part: what the present certificate says of the stream. listed: the certificate whose objects must not be touched.
         """
@@ -101,7 +141,11 @@ class StreamCloser:
         work = _Work(stream, day, listed, folder, reader, columns, sink)
         try:
             await self._write(
-                work, units(stream, stock, raw, part if any(not e.dead_letters for e in gone) else None), progress, len(raw)
+                work,
+                stock,
+                units(stream, stock, raw, part if any(not e.dead_letters for e in gone) else None),
+                progress,
+                len(raw),
             )
         finally:
             for task in work.uploads:
@@ -109,12 +153,16 @@ class StreamCloser:
             await asyncio.gather(*work.uploads, return_exceptions=True)
         work.entries += await reader.letters(letters)
         self._check(work, gone)
-        return await self._part(work, stock, part, gone), sink.summary()
+        closed = await self._part(work, stock, part, gone)
+        refused_by = (entry.refused_by for entry in (*work.entries, *gone) if entry.dead_letters)
+        summary = sink.summary() | quality_document(sink.rules, sink.violations, refused_by)
+        return closed, summary, sorted(work.others.values())
 
-    async def _write(self, work: _Work, parts: Iterator[Unit], progress: Progress | None, files: int) -> None:
+    async def _write(self, work: _Work, stock: Stock, parts: Iterator[Unit], progress: Progress | None, files: int) -> None:
         done = 0
         for unit in parts:
-            async for _ in self._unit(work, unit):
+            async for found in self._unit(work, unit):
+                work.note(found, stock)
                 done += 1
                 if progress is not None:
                     progress(work.stream.name, done, files)
@@ -149,7 +197,7 @@ class StreamCloser:
         ranges = [file.range for file in raw] + [key.range for key in parsed]
         return DayColumns.of(layouts, (RowSource(r.source.topic, r.lineage, r.source.partition) for r in ranges))
 
-    async def _unit(self, work: _Work, unit: Unit) -> AsyncIterator[None]:
+    async def _unit(self, work: _Work, unit: Unit) -> AsyncIterator[FileRows]:
         """Sort the unit's rows and pass them to the sink; one turn a file that was read."""
         rows = SortedRows(work.folder, work.sink.keys, budget_bytes=self._settings.budget_bytes)
         async for found in work.reader.rows(unit.files, work.columns):
@@ -157,7 +205,7 @@ class StreamCloser:
                 work.entries.append(found.entry)
                 work.read += found.hash
                 await self._workers.run(rows.add, found.table)
-            yield
+            yield found
         for output in unit.before:
             await self._read_before(work, output, rows)
         first = FirstOfEach(refuse=not unit.before)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +13,9 @@ import pyarrow.compute as pc
 
 from streamer.archive.bars import TIME, finished, fold
 from streamer.archive.interval import Interval
-from streamer.layout import TIMESTAMP
+from streamer.layout import TIMESTAMP, Check
+from streamer.quality.watch import Watch
+from streamer.quality_rules import QualityRules
 
 GAPS_LISTED = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -109,6 +113,36 @@ class SignalSummary:
             "transitions": self._transitions,
             "stress": {"mean": mean, "max": self._stress_max},
         }
+
+
+class QualitySummary:
+    """How many rows broke each quality rule. Rows come in the order of their event time, in blocks of any size."""
+
+    def __init__(self, rules: QualityRules) -> None:
+        """rules: those for rows in that order, `QualityRules.of_a_day`."""
+        # Nothing is ever forgotten: what is counted must not depend on where blocks end.
+        self._watch = Watch(rules, groups_max=sys.maxsize)
+        self.counts: Counter[str] = Counter()
+
+    def add(self, rows: pa.Table) -> None:
+        """The next rows."""
+        seen = self._watch.look([rows])
+        self._watch.adopt(seen)
+        for each in seen.violations:
+            self.counts[each.rule] += each.count
+
+
+def quality_document(rules: QualityRules, rows: Mapping[str, int], refused_by: Iterable[Mapping[str, int]]) -> dict[str, Any]:
+    """What became of each rule on one day, for JSON; nothing where there are none. refused_by: letters by rule, a file each."""
+    found: dict[str, Any] = {}
+    for rule in rules:
+        action = rule.on_violation if isinstance(rule, Check) else "count"
+        found[rule.name] = {"check": rule.kind, "on_violation": action, "rows": rows.get(rule.name, 0), "dead_letters": 0}
+    for letters in refused_by:
+        for name, count in letters.items():
+            entry = found.setdefault(name, {"dead_letters": 0})  # a rule of that day's layout that is configured no longer
+            entry["dead_letters"] += count
+    return {"quality": dict(sorted(found.items()))} if found else {}
 
 
 def regimes_of(signals: pa.Table) -> pa.ChunkedArray:

@@ -5,7 +5,8 @@ Synchronous; its callers run it in threads. Holds one symbol at a time, a row gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -18,10 +19,12 @@ from streamer.archive.bars import BarFold, bar_schema
 from streamer.archive.day_file import DayFile, WrittenFile
 from streamer.archive.day_rows import SOURCE, DayColumns
 from streamer.archive.settings import BUILT_IN_NAMES, ArchivedStream, Recipe
-from streamer.archive.summary import SignalSummary, TimeSummary, blocks_of, prices_of_day
+from streamer.archive.summary import QualitySummary, SignalSummary, TimeSummary, blocks_of, prices_of_day
 from streamer.errors import Damaged
 from streamer.keys import ArchiveKind, archive_key
 from streamer.layout import TIMESTAMP
+from streamer.quality.fitting import fitting
+from streamer.quality_rules import QualityRules
 from streamer.write.partition_value import encode_value
 
 SYMBOL = "symbol"
@@ -52,7 +55,17 @@ class Sink(Protocol):
         ...
 
     def summary(self) -> dict[str, Any]:
-        """The stream's part of the day's summary, for JSON."""
+        """The stream's part of the day's summary, for JSON, without `quality`."""
+        ...
+
+    @property
+    def rules(self) -> QualityRules:
+        """The quality rules that rows were held against."""
+        ...
+
+    @property
+    def violations(self) -> Mapping[str, int]:
+        """How many rows broke each of them."""
         ...
 
 
@@ -93,6 +106,9 @@ class SymbolFiles:
         self._folder = folder
         self._kind: ArchiveKind = "ticks" if stream.schema == "tick" else "features"
         self._open: _Symbol | None = None
+        self.rules = _fitting(stream, columns)
+        self._order = self.rules.of_a_day(SOURCE)
+        self.violations: Counter[str] = Counter()
         self._summaries: dict[str, Any] = {}
         self._bars = None
         if stream.schema == "tick" and recipe.intervals:
@@ -115,6 +131,8 @@ class SymbolFiles:
             return []
         symbol, self._open = self._open, None
         self._summaries[symbol.symbol] = symbol.summary(self._bars)
+        if symbol.quality is not None:
+            self.violations += symbol.quality.counts
         return list(self._finished(symbol))
 
     def summary(self) -> dict[str, Any]:
@@ -123,7 +141,8 @@ class SymbolFiles:
     def _begin(self, symbol: str) -> _Symbol:
         file = self._file(self._kind, symbol, self._columns.schema)
         fold = BarFold(self._recipe.intervals, fill=self._recipe.fill) if self._bars is not None else None
-        return _Symbol(symbol, file, fold, TimeSummary(self._recipe.gap_seconds))
+        quality = QualitySummary(self._order) if self.rules else None
+        return _Symbol(symbol, file, fold, TimeSummary(self._recipe.gap_seconds), quality)
 
     def _finished(self, symbol: _Symbol) -> Iterator[ProducedFile]:
         yield self._produced(self._kind, symbol.symbol, symbol.file)
@@ -148,15 +167,20 @@ class _Symbol:
     file: DayFile
     fold: BarFold | None
     times: TimeSummary
+    quality: QualitySummary | None
 
     def add(self, rows: pa.Table, columns: DayColumns) -> None:
         self.file.add(columns.archived(rows))
         self.times.add(rows[TIMESTAMP])
+        if self.quality is not None:
+            self.quality.add(rows)
         if self.fold is not None:
             self.fold.add(rows)
 
     def summary(self, bars: pa.Schema | None) -> dict[str, Any]:
         found = self.times.document()
+        if self.quality is not None and self.quality.counts:
+            found["quality"] = dict(sorted(self.quality.counts.items()))
         return found | prices_of_day(self.fold.base(), bars) if self.fold is not None and bars is not None else found
 
 
@@ -170,12 +194,15 @@ class SignalFile:
         self._columns = columns
         self._file = DayFile(folder / "signals.parquet", columns.schema, file_facts(stream, day, "signals"))
         self._summary = SignalSummary()
+        self.rules = _fitting(stream, columns)
+        self._quality = QualitySummary(self.rules.of_a_day(SOURCE))
         self._rows = 0
 
     def add(self, block: pa.Table) -> list[ProducedFile]:
         self._rows += block.num_rows
         self._file.add(self._columns.archived(block))
         self._summary.add(block)
+        self._quality.add(block)
         return []
 
     def finish(self) -> list[ProducedFile]:
@@ -185,12 +212,21 @@ class SignalFile:
     def summary(self) -> dict[str, Any]:
         return self._summary.document()
 
+    @property
+    def violations(self) -> Mapping[str, int]:
+        return self._quality.counts
+
 
 def sink_of(stream: ArchivedStream, day: date, columns: DayColumns, recipe: Recipe, folder: Path) -> Sink:
     """Where the rows of a stream go."""
     if stream.schema == "signal":
         return SignalFile(stream, day, columns, folder)
     return SymbolFiles(stream, day, columns, recipe, folder)
+
+
+def _fitting(stream: ArchivedStream, columns: DayColumns) -> QualityRules:
+    """The rules that the day's columns allow: a column may be younger than the day."""
+    return fitting(stream.quality, columns.sortable_schema)
 
 
 def file_facts(stream: ArchivedStream, day: date, kind: ArchiveKind) -> dict[str, str]:

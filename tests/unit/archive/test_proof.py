@@ -13,10 +13,10 @@ from streamer.archive.lease import Lease
 from streamer.archive.repair import repair_days
 from streamer.archive.retention import Retention, RetentionSettings
 from streamer.archive.settings import ArchiveSettings
-from streamer.keys import certificate_key, summary_key
+from streamer.keys import certificate_key, kept_key, summary_key
 from streamer.lake.finding import FindingKind, NoteKind
 from streamer.lake.verify import verify
-from streamer.store.contract import Overwrite
+from streamer.store.contract import Create, Overwrite
 from streamer.store.memory import MemoryStore
 from streamer.testing.manual_clock import ManualClock
 from streamer.workers import InlineWorkers
@@ -64,7 +64,7 @@ async def retain(store: MemoryStore, settings: RetentionSettings = LONG, *, days
     async with lease.held():
         stock = await take_stock(store, [stream.name for stream in SETTINGS.streams])
         done = await Retention(store, lease, settings, clock, InlineWorkers()).apply(stock)
-    return sum(len(expired.files) for expired in done)
+    return sum(len(expired.keys) for expired in done)
 
 
 async def repair(store: MemoryStore, settings: ArchiveSettings = SETTINGS) -> list[tuple[str, ...]]:
@@ -249,3 +249,46 @@ async def test_files_that_hold_rows_of_other_days_stay(store: MemoryStore) -> No
 
     assert await retain(store) == 0
     assert (await verify(store)).sound
+
+
+DOCUMENT = "state/feature_history_latest.json"
+SNAPSHOTS = RetentionSettings(snapshot_seconds=7 * 86_400.0, dry_run=False, documents=(DOCUMENT,))
+
+
+async def keep_snapshots(store: MemoryStore) -> None:
+    """Versions of a history: three of the closed day, one of a day without a certificate, and the document itself."""
+    for written in (at(10), at(20), at(30), at(10, NEXT), at(20, NEXT)):
+        await store.put(kept_key(DOCUMENT, written), b"older", mode=Create())
+    await store.put(DOCUMENT, b"newest", mode=Create())
+
+
+def state(store: MemoryStore) -> set[str]:
+    return {key for key in store.bodies if key.startswith("state/")}
+
+
+async def test_snapshots_of_certified_days_go_when_their_time_is_over_and_nothing_else_does(store: MemoryStore) -> None:
+    await closed_lake(store)
+    await keep_snapshots(store)
+    everything = set(store.bodies)
+
+    assert await retain(store, SNAPSHOTS, days=6) == 0
+    assert await retain(store, replace(SNAPSHOTS, dry_run=True)) == 3
+    assert set(store.bodies) == everything
+    assert await retain(store, SNAPSHOTS) == 3
+    assert state(store) == {DOCUMENT, kept_key(DOCUMENT, at(10, NEXT)), kept_key(DOCUMENT, at(20, NEXT))}
+    await close(store, NEXT)
+    assert await retain(store, SNAPSHOTS) == 1
+    assert state(store) == {DOCUMENT, kept_key(DOCUMENT, at(20, NEXT))}, "the newest version stays, however old"
+    assert await retain(store, SNAPSHOTS) == 0
+    assert {key for key in everything if not key.startswith("state/")} <= set(store.bodies)
+    assert (await verify(store)).sound
+
+
+async def test_snapshots_of_a_day_whose_archive_is_damaged_stay(store: MemoryStore) -> None:
+    await closed_lake(store)
+    await keep_snapshots(store)
+    before = state(store)
+    await _flip(store, BARS)
+
+    assert await retain(store, SNAPSHOTS) == 0
+    assert state(store) == before

@@ -14,6 +14,7 @@ from streamer.archive.lease import Lease
 from streamer.archive.row_hash import RowHash
 from streamer.errors import Conflict, Fenced, StreamerError
 from streamer.keys import ARCHIVE_PARTS, LEASE
+from streamer.lake.verify import verify
 from streamer.metrics import Metrics
 from streamer.store.memory import MemoryStore
 from streamer.testing.failing_store import FailingStore, Fault, FaultKind
@@ -28,6 +29,7 @@ from tests.unit.archive.archive_lake import (
     close,
     copy_of,
     everything_complete,
+    layout_of,
     partition,
     tick,
 )
@@ -272,3 +274,36 @@ async def test_a_day_that_fails_does_not_keep_the_others(store: MemoryStore) -> 
     assert [c.certificate.day for c in closed] == [NEXT]
     assert await read_certificate(store, DAY) is None
     assert (await take_stock(store, ["ticks"])).days() == ({DAY, NEXT}, True)
+
+
+async def test_late_rows_in_folders_that_name_no_day_are_noticed_when_the_next_day_closes(store: MemoryStore) -> None:
+    clock = ManualClock(start=ManualClock().now() + timedelta(days=1))
+    ticks = partition(store, layout=layout_of("tick", path="symbol={symbol}"))
+    await ticks.batch([tick(1), tick(2, "ETH")])
+    await everything_complete(ticks)
+    watch = keeper(store, clock)
+    [first] = await watch.look()
+    await ticks.batch([tick(5), tick(1, day=NEXT), tick(9, "ETH", day=NEXT)])  # the first of them is late
+    await everything_complete(ticks, day=NEXT)
+    await clock.advance(86_400)
+
+    closed = [(c.certificate.day, c.certificate.revision, c.certificate.streams["ticks"].rows) for c in await watch.look()]
+
+    assert (first.certificate.day, first.certificate.streams["ticks"].rows) == (DAY, 2)
+    assert closed == [(NEXT, 1, 2), (DAY, 2, 3)]
+    assert await watch.look() == []
+    await clock.advance(SETTINGS.reopen_seconds)
+    assert await watch.look() == []
+    assert (await verify(store)).sound
+
+
+async def test_days_of_which_only_rows_and_no_folder_tell_are_found_and_closed(store: MemoryStore) -> None:
+    clock = ManualClock(start=ManualClock().now() + timedelta(days=4))
+    ticks = partition(store, layout=layout_of("tick", path="month={%Y-%m}"))
+    await ticks.batch([tick(1), tick(2, day=DAY + timedelta(days=2))])
+    await everything_complete(ticks, day=DAY + timedelta(days=3))
+
+    closed = [c.certificate.day for c in await keeper(store, clock).look()]
+
+    assert sorted(closed) == [DAY, DAY + timedelta(days=2), DAY + timedelta(days=3)]
+    assert (await verify(store)).sound
