@@ -33,19 +33,24 @@ class DiskTier:
 
     def get(self, name: str, now: float) -> bytes | None:
         """The value, unless it expired by `now` (seconds since 1970) or is damaged."""
+        found = self.entry(name, now)
+        return found[0] if found is not None else None
+
+    def entry(self, name: str, now: float) -> tuple[bytes, float | None] | None:
+        """The value as `get` has it, and until when it is good (None: for ever)."""
         path = self._path(name)
         try:
             with open(path, "rb") as file:
                 content = file.read()
         except OSError:
             return None
-        value = _decoded(content, name, now)
+        found = _decoded(content, name, now)
         with contextlib.suppress(OSError):
-            if value is None:
+            if found is None:
                 os.unlink(path)
             else:
                 os.utime(path)
-        return value
+        return found
 
     def put(self, name: str, value: bytes, expires: float | None, token: str) -> None:
         """Keep `value` until `expires` (None: for ever). `token` is a name that nobody else uses."""
@@ -117,7 +122,7 @@ def _encoded(name: str, value: bytes, expires: float | None) -> bytes:
     return _MAGIC + hashlib.blake2b(rest, digest_size=16).digest() + rest
 
 
-def _decoded(content: bytes, name: str, now: float) -> bytes | None:
+def _decoded(content: bytes, name: str, now: float) -> tuple[bytes, float | None] | None:
     if len(content) < _HEAD.size:
         return None
     magic, digest, expires, length = _HEAD.unpack_from(content)
@@ -125,4 +130,4 @@ def _decoded(content: bytes, name: str, now: float) -> bytes | None:
         return None
     if content[_HEAD.size : _HEAD.size + length] != name.encode() or 0 <= expires <= now:
         return None
-    return content[_HEAD.size + length :]
+    return content[_HEAD.size + length :], expires if expires >= 0 else None

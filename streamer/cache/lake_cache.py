@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from streamer.cache.collector import CacheCollector
 from streamer.cache.disk import DiskTier
 from streamer.cache.memory import MemoryTier
 from streamer.cache.object_cache import AsyncObjectCache, ObjectCache
@@ -27,6 +30,7 @@ class AsyncLakeCache:
         self._clock = clock
         self._tiers = tiers
         self._folder = folder
+        self._values = tiers_at(folder, VALUES, clock, None)
         self._named: dict[tuple[str, float], AsyncObjectCache] = {}
 
     def __call__(self, name: str, ttl: float | str = "24h") -> AsyncObjectCache:
@@ -35,8 +39,7 @@ class AsyncLakeCache:
         found = self._named.get((name, seconds))
         if found is None:
             folder = self._folder or os.path.join(tempfile.gettempdir(), f"streamer-cache-{os.getuid()}")
-            tiers = tiers_at(self._folder, VALUES, self._clock, None)
-            found = AsyncObjectCache(name, seconds, self._store, tiers, folder, self._clock)
+            found = AsyncObjectCache(name, seconds, self._store, self._values, folder, self._clock)
             self._named[name, seconds] = found
         return found
 
@@ -44,13 +47,20 @@ class AsyncLakeCache:
         """Forget everything on this machine, models aside; the lake keeps what it has."""
         if self._tiers is not None:
             await self._tiers.clear()
-        await tiers_at(self._folder, VALUES, self._clock, None).clear()
-        for cache in self._named.values():
-            await cache.clear_local()
+        await self._values.clear()
 
     async def stats(self) -> CacheStats:
         """Hits and misses of reading, in this process; `hit_ratio` among them."""
         return await self._tiers.stats() if self._tiers is not None else CacheStats(0, 0, 0, 0, 0)
+
+    def export(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Show the counts in `/metrics` of this process: `streamer_cache_reads_total` by cache (`objects` is what was read of
+        the lake, `values` are the named caches) and outcome (`memory`, `disk`, `miss`), and `streamer_cache_memory_bytes`.
+
+        registry: the process's own. Raises `ValueError` where it shows those of another lake already.
+        """
+        caches = {VALUES: self._values} if self._tiers is None else {OBJECTS: self._tiers, VALUES: self._values}
+        registry.register(CacheCollector(caches))
 
 
 class LakeCache:
@@ -71,6 +81,10 @@ class LakeCache:
     def stats(self) -> CacheStats:
         """Hits and misses of reading, in this process; `hit_ratio` among them."""
         return self._loop.run(self._inner.stats())
+
+    def export(self, registry: CollectorRegistry = REGISTRY) -> None:
+        """Show the counts in `/metrics` of this process. See `AsyncLakeCache.export`."""
+        self._inner.export(registry)
 
 
 def cache_base(folder: str | os.PathLike[str]) -> str:

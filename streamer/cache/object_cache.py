@@ -22,6 +22,9 @@ from streamer.store.contract import Overwrite, Store
 from streamer.write.partition_value import encode_value
 
 EXPIRES_AT = "expires_at"
+Key = str | tuple[str, ...]
+"""The name of a value; of several parts, where they are to be folders: `("BTC/USDT", "2026-01-03", "report.json")`."""
+
 Compute = Callable[[], bytes] | Callable[[], Awaitable[bytes]]
 
 
@@ -38,10 +41,10 @@ class AsyncObjectCache:
         self._locks = os.path.join(locks, "locks")
         self._clock = clock
 
-    async def get(self, key: str) -> bytes | None:
+    async def get(self, key: Key) -> bytes | None:
         """The value, None where there is none or it expired."""
         object_key = self._key(key)
-        if (value := await self._tiers.get(object_key)) is not None:
+        if (value := await self._tiers.get(self._local(object_key))) is not None:
             return value
         try:
             stored = await self._store.get(object_key)
@@ -50,23 +53,24 @@ class AsyncObjectCache:
         expires = _moment((stored.info.metadata or {}).get(EXPIRES_AT))
         if expires is None or expires <= self._clock.now():
             return None
-        await self._tiers.put(object_key, stored.body, expires=expires.timestamp())
+        await self._tiers.put(self._local(object_key), stored.body, expires=expires.timestamp())
         return stored.body
 
-    async def put(self, key: str, value: bytes) -> None:
+    async def put(self, key: Key, value: bytes) -> None:
         """Keep `value` from now on for the time to live, here and in the lake."""
         expires = self._clock.now() + timedelta(seconds=self._ttl_seconds)
         object_key = self._key(key)
         await self._store.put(object_key, value, mode=Overwrite(), metadata={EXPIRES_AT: expires.isoformat()})
-        await self._tiers.put(object_key, value, expires=expires.timestamp())
+        await self._tiers.put(self._local(object_key), value, expires=expires.timestamp())
 
-    async def remove(self, key: str) -> None:
-        """Forget the value, here and in the lake. Other machines keep what they have until it expires."""
+    async def remove(self, key: Key) -> None:
+        """Forget the value, here and in the lake. Other machines, and the memory of other processes, keep what they have until
+        it expires."""
         object_key = self._key(key)
         await self._store.delete(object_key)
-        await self._tiers.remove(object_key)
+        await self._tiers.remove(self._local(object_key))
 
-    async def get_or_compute(self, key: str, compute: Compute) -> bytes:
+    async def get_or_compute(self, key: Key, compute: Compute) -> bytes:
         """The value; where there is none, what `compute()` returns, kept from then on.
 
         compute: a function, which runs in a thread, or a coroutine function. Of all threads, tasks and processes of this
@@ -75,7 +79,7 @@ class AsyncObjectCache:
         """
         if (value := await self.get(key)) is not None:
             return value
-        async with single_flight(self._locks, self._key(key), self._clock):
+        async with single_flight(self._locks, self._local(self._key(key)), self._clock):
             if (value := await self.get(key)) is not None:
                 return value
             made: Any = compute() if inspect.iscoroutinefunction(compute) else await asyncio.to_thread(compute)
@@ -85,16 +89,19 @@ class AsyncObjectCache:
             await self.put(key, computed)
             return computed
 
-    async def clear_local(self) -> None:
-        """Forget what this machine has; the lake keeps it."""
-        await self._tiers.clear()
-
     async def stats(self) -> CacheStats:
         """Hits and misses of this machine's tiers, in this process."""
         return await self._tiers.stats()
 
-    def _key(self, key: str) -> str:
-        return self._prefix + encode_value(key, at_segment_start=True)
+    def _local(self, object_key: Key) -> str:
+        """Its name on this machine, which other lakes share."""
+        return f"{self._store.url}\n{object_key}"
+
+    def _key(self, key: Key) -> str:
+        parts = (key,) if isinstance(key, str) else key
+        if not parts:
+            raise Invalid("a value of a cache has no name", hint='write cache.get("name") or cache.get(("folder", "name"))')
+        return self._prefix + "/".join(encode_value(part, at_segment_start=True) for part in parts)
 
 
 class ObjectCache:
@@ -104,19 +111,19 @@ class ObjectCache:
         self._inner = inner
         self._loop = loop
 
-    def get(self, key: str) -> bytes | None:
+    def get(self, key: Key) -> bytes | None:
         """The value, None where there is none or it expired."""
         return self._loop.run(self._inner.get(key))
 
-    def put(self, key: str, value: bytes) -> None:
+    def put(self, key: Key, value: bytes) -> None:
         """Keep `value` from now on for the time to live, here and in the lake."""
         self._loop.run(self._inner.put(key, value))
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: Key) -> None:
         """Forget the value, here and in the lake."""
         self._loop.run(self._inner.remove(key))
 
-    def get_or_compute(self, key: str, compute: Compute) -> bytes:
+    def get_or_compute(self, key: Key, compute: Compute) -> bytes:
         """The value; where there is none, what `compute()` returns. See `AsyncObjectCache.get_or_compute`."""
         return self._loop.run(self._inner.get_or_compute(key, compute))
 

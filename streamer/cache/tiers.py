@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamer.cache.disk import DiskTier
 from streamer.cache.memory import MemoryTier
 from streamer.clock import Clock
-from streamer.metrics import Metrics
 
 MEMORY_BYTES = 64 << 20
 DISK_BYTES = 2 << 30
@@ -41,29 +41,31 @@ class TieredCache:
         clock: Clock,
         *,
         ttl_seconds: float | None = None,
-        metrics: Metrics | None = None,
     ) -> None:
         self._memory = memory
         self._disk = disk
         self._clock = clock
         self._ttl_seconds = ttl_seconds
-        self._metrics = metrics
         self._counts = {"memory": 0, "disk": 0, "miss": 0}
 
-    async def get(self, name: str) -> bytes | None:
-        """The value, from the first tier that has it."""
+    async def get(self, name: str, *, counted: bool = True) -> bytes | None:
+        """The value, from the first tier that has it. counted: False for what is only asked on the way to another value."""
         now = self._now()
         value = self._memory.get(name, now)
         if value is not None:
-            self._count("memory")
+            self._counts["memory"] += counted
             return value
-        if self._disk is not None and (value := await asyncio.to_thread(self._disk.get, name, now)) is not None:
-            # As long as the entry on the disk is good is not known here; a short while is, whatever it was.
-            self._memory.put(name, value, now + min(self._ttl_seconds or 60.0, 60.0))
-            self._count("disk")
+        if self._disk is not None and (found := await asyncio.to_thread(self._disk.entry, name, now)) is not None:
+            value, expires = found
+            self._memory.put(name, value, expires)
+            self._counts["disk"] += counted
             return value
-        self._count("miss")
+        self._counts["miss"] += counted
         return None
+
+    def missed(self) -> None:
+        """Count a value that cannot be here, and so was not looked for."""
+        self._counts["miss"] += 1
 
     async def put(self, name: str, value: bytes, *, expires: float | None = None) -> None:
         """Keep the value in both tiers until `expires` (seconds since 1970), or for the cache's own time."""
@@ -86,6 +88,16 @@ class TieredCache:
         if self._disk is not None:
             await asyncio.to_thread(self._disk.clear)
 
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How often a value was found in `memory`, on the `disk`, or was a `miss`, in this process."""
+        return dict(self._counts)
+
+    @property
+    def memory_bytes(self) -> int:
+        """Bytes in memory."""
+        return self._memory.size_bytes
+
     async def stats(self) -> CacheStats:
         """The counts of this process, and the sizes."""
         disk_bytes = await asyncio.to_thread(self._disk.size_bytes) if self._disk is not None else 0
@@ -94,8 +106,3 @@ class TieredCache:
 
     def _now(self) -> float:
         return self._clock.now().timestamp()
-
-    def _count(self, outcome: str) -> None:
-        self._counts[outcome] += 1
-        if self._metrics is not None:
-            self._metrics.cache_reads.labels(outcome).inc()

@@ -26,8 +26,8 @@ def ddl(
     lake: LakeOption = None,
 ) -> int:
     """Print tables and views over the lake for a SQL engine: for each stream the raw files, the archive, and a view in which
-    every row is once. Columns are typed as they were written; folders become partitions by projection where the engine has it.
-    Print it again when a stream has new columns, or when its first day was closed.
+    every row is once; and `bars` of a minute, made of ticks. Columns are typed as they were written; folders become partitions
+    by projection where the engine has it. Print it again when a stream has new columns, or when its first day was closed.
 
     \b
     Example:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from streamer.config import Settings
-    from streamer.lake.contents import Contents
+    from streamer.lake.contents import Closed, Contents, Group
     from streamer.lake.inventory import Inventory, LakeFile
     from streamer.store.contract import Store
 
@@ -38,7 +38,7 @@ def ls(
     json: JsonOption = False,
 ) -> int:
     """Show what the lake holds: its streams; of a stream the days, with symbols, files and bytes; of a day the folders; with
-    --long every file. Only the keys are read.
+    --long every raw file. Closed days have files in the archive too. Only keys and certificates are read.
 
     \b
     Example:
@@ -59,31 +59,34 @@ def ls(
 
 
 async def _ls(settings: Settings, stream: str | None, day: date | None, long: bool, rows: bool, json: bool) -> int:
-    from streamer.lake.contents import by_day, by_folder, by_stream, files_of
+    from streamer.lake.contents import by_day, by_folder, by_stream, count_rows, files_of
     from streamer.lake.inventory import take_inventory
+    from streamer.lake.reader import Reader
 
     async with opened_store(settings) as store:
         with progress("listing"):
             inventory = await take_inventory(store, streams=None if stream is None else [stream])
-        if stream is not None and not inventory.files:
+            closed = await Reader(store).closed_days(stream)
+        if stream is not None and not inventory.files and not closed:
             raise Invalid("the lake has no such stream", hint="`streamer ls` shows those it has", stream=stream, lake=store.url)
-        counted = await _count_rows(store, inventory, day) if rows else None
+        counted = await _count_rows(store, inventory, closed, day) if rows else None
     if long:
         return _print_files(files_of(inventory, day), counted, json)
-    groups = (
-        by_stream(inventory)
-        if stream is None and day is None
-        else by_day(inventory)
-        if day is None
-        else by_folder(inventory, day)
-    )
+    if day is not None:
+        first: Group = "folder"
+        groups = by_folder(inventory, closed, day)
+    elif stream is not None:
+        first = "day"
+        groups = by_day(inventory, closed)
+    else:
+        first = "stream"
+        groups = by_stream(inventory, closed)
     if counted is not None:
-        _add_rows(groups, inventory, counted, stream, day)
+        count_rows(groups, inventory, closed, counted, first)
     if json:
         print_json({"lake": store.url, "stream": stream, "entries": [entry.document() for entry in groups]})
         return 0
-    first = "stream" if stream is None and day is None else "day" if day is None else "folder"
-    columns = (first, "files", "dead letter files", "bytes", "symbols", "first day", "newest day")
+    columns = (first, "files", "dead letter files", "bytes", "symbols", "first day", "newest day", "archive files")
     print_table((*columns, "rows") if rows else columns, [_row(entry, first, rows) for entry in groups])
     if not groups:
         note(f"nothing is in {store.url} yet")
@@ -102,6 +105,7 @@ def _row(entry: Contents, first: str, rows: bool) -> tuple[object, ...]:
         len(entry.symbols) or None,
         body["first_day"] if first == "stream" else None,
         body["newest_day"] if first == "stream" else None,
+        entry.archive_files or None,
     )
     return (*shown, entry.rows) if rows else shown
 
@@ -130,7 +134,7 @@ def _print_files(files: list[LakeFile], counted: dict[str, int] | None, json: bo
     return 0
 
 
-async def _count_rows(store: Store, inventory: Inventory, day: date | None) -> dict[str, int]:
+async def _count_rows(store: Store, inventory: Inventory, closed: Closed, day: date | None) -> dict[str, int]:
     """Rows by key, as the files themselves say; those that do not are left out."""
     from streamer.errors import NotFound
     from streamer.lake.contents import files_of
@@ -151,24 +155,3 @@ async def _count_rows(store: Store, inventory: Inventory, day: date | None) -> d
     with progress("counting rows"):
         await asyncio.gather(*(carry() for _ in range(READS_AT_ONCE)))
     return counted
-
-
-def _add_rows(
-    groups: list[Contents], inventory: Inventory, counted: dict[str, int], stream: str | None, day: date | None
-) -> None:
-    """Data rows of each entry; dead letters are no rows."""
-    from streamer.lake.contents import files_of
-    from streamer.lake.inventory import path_date
-
-    named = {entry.name: entry for entry in groups}
-    for entry in groups:
-        entry.rows = 0
-    for file in files_of(inventory, day):
-        if file.folder.dead_letters:
-            continue
-        if day is not None:
-            name = file.folder.prefix
-        else:
-            name = file.folder.stream if stream is None else str(path_date(file.folder.partition_path) or "-")
-        entry = named[name]
-        entry.rows = (entry.rows or 0) + counted.get(file.key, 0)

@@ -16,7 +16,7 @@ from streamer.errors import Invalid
 
 if TYPE_CHECKING:
     from streamer.config import Settings
-    from streamer.lake.scan import Query
+    from streamer.lake.request import ReadRequest
 
 FORMATS = ("table", "csv", "json", "parquet")
 TERMINAL_ROWS = 20
@@ -43,8 +43,9 @@ def scan(
     format_: Annotated[str, typer.Option("--format", help="table, csv, json (one object a line) or parquet.")] = "",
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
 ) -> int:
-    """Print rows of a stream. Folders that cannot hold what is asked for are not opened; memory stays bounded whatever the
-    size of the lake. Order: by folder, and in it as in Kafka. The format follows from the name of -o where not given.
+    """Print rows of a stream: closed days from the archive, open days from raw files. Folders that cannot hold what is asked
+    for are not opened; memory stays bounded whatever the size of the lake. Order: by day, then by file, in a raw one as in
+    Kafka. The format follows from the name of -o where not given.
 
     \b
     Example:
@@ -60,21 +61,21 @@ def scan(
       5  a data file cannot be read
     """
     from streamer.lake.instant import parse_instant
-    from streamer.lake.scan import Query
+    from streamer.lake.request import ReadRequest
 
     chosen = _format(format_, output)
     settings = settings_from(config, lake=lake)
     if chosen == "table" and limit is None and output is None:
         limit = TERMINAL_ROWS
-    query = Query(
+    request = ReadRequest.of(
         stream,
         parse_instant(start) if start else None,
         parse_instant(end, end=True) if end else None,
-        frozenset(symbol) if symbol else None,
-        tuple(name.strip() for name in columns.split(",")) if columns else None,
-        limit,
+        symbols=symbol or None,
+        columns=[name.strip() for name in columns.split(",")] if columns else None,
+        limit=limit,
     )
-    return asyncio.run(_scan(settings, query, chosen, output))
+    return asyncio.run(_scan(settings, request, chosen, output))
 
 
 def _format(given: str, output: Path | None) -> str:
@@ -89,24 +90,24 @@ def _format(given: str, output: Path | None) -> str:
     return chosen
 
 
-async def _scan(settings: Settings, query: Query, format_: str, output: Path | None) -> int:
+async def _scan(settings: Settings, request: ReadRequest, format_: str, output: Path | None) -> int:
     from streamer.cli.row_writers import open_writer
-    from streamer.lake.scan import prepare_scan
+    from streamer.lake.reader import Reader
     from streamer.workers import ThreadWorkers
 
     workers = ThreadWorkers(settings.workers.threads)
     rows = 0
     try:
         async with opened_store(settings) as store:
-            prepared = await prepare_scan(store, query, workers)
+            prepared = await Reader(store, workers).prepare(request)
             with open_writer(format_, prepared.schema, output) as writer:
-                async for batch in prepared.batches():
+                async for batch in prepared.unsorted_batches():
                     writer.write(batch)
                     rows += batch.num_rows
     finally:
         workers.close()
     if not rows:
         note("no row was found")
-    elif query.limit == rows:
+    elif request.limit == rows:
         note(f"{rows} rows shown; there may be more: --limit")
     return 0

@@ -59,7 +59,7 @@ async def _sync(
     from streamer.clock import SystemClock
     from streamer.config.clients import s3_settings
     from streamer.errors import Invalid
-    from streamer.lake.lake import explicit
+    from streamer.lake.opening import explicit
     from streamer.lake.sync import carry_out, plan
     from streamer.store.open import open_store
     from streamer.store.retry import RetryingStore

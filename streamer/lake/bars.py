@@ -19,7 +19,8 @@ from streamer.errors import Invalid
 from streamer.lake.closed_days import ClosedDay
 from streamer.lake.parallel import in_parallel
 from streamer.lake.path_filter import SYMBOL
-from streamer.lake.reader import FETCH_BUDGET_BYTES, READS_AT_ONCE, Piece, PreparedRead, Reader, by_day
+from streamer.lake.read_plan import Piece
+from streamer.lake.reader import FETCH_BUDGET_BYTES, READS_AT_ONCE, PreparedRead, Reader
 from streamer.lake.request import ReadRequest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,8 +40,9 @@ class BarRead:
     async def batches(self) -> AsyncGenerator[pa.RecordBatch]:
         """The bars by (timestamp, symbol), day by day."""
         left = self.limit
-        for pieces in by_day(await self._ticks.pieces()):
-            day = self._ticks.closed.by_day.get(pieces[0].day) if pieces[0].day is not None else None
+        plan = await self._ticks.plan()
+        for pieces in plan.by_day():
+            day = plan.closed.by_day.get(pieces[0].day) if pieces[0].day is not None else None
             source = _source(day, self.interval) if day is not None and self._ticks.request.as_of is None else None
             if day is not None and source is not None:
                 table = await self._of_archive(day, source)
@@ -118,7 +120,14 @@ async def prepare_bars(reader: Reader, request: ReadRequest, interval: str) -> B
     length = Interval.parse(interval)
     step = timedelta(seconds=length.seconds)
     ticks = replace(request, start=_ceiling(request.start, step), end=_ceiling(request.end, step), columns=None, limit=None)
-    there = (await reader.prepare(replace(ticks, only_complete=False, where=None))).schema.names
+    if request.only_complete:
+        # The bar in which the first partition is not complete yet can still change.
+        until = await reader.complete_until(request.stream)
+        until -= (until - _EPOCH) % step
+        end = min(ticks.end, until) if ticks.end is not None else until
+        start = min(ticks.start, end) if ticks.start is not None else None
+        ticks = replace(ticks, start=start, end=end, only_complete=False)
+    there = (await reader.prepare(ticks)).schema.names
     if missing := [name for name in TICK_COLUMNS[:3] if name not in there]:
         hint = "bars are made of a stream with symbol, timestamp and price"
         raise Invalid(f"{request.stream} has no column {', '.join(missing)}", hint=hint)

@@ -20,7 +20,8 @@ from streamer.lake.arrow_files import LakeFiles
 from streamer.lake.closed_days import info_of
 from streamer.lake.loop_thread import LoopRunner
 from streamer.lake.path_filter import SYMBOL
-from streamer.lake.reader import Piece, PreparedRead, day_span
+from streamer.lake.read_plan import Piece, day_span
+from streamer.lake.reader import PreparedRead
 from streamer.store.contract import ObjectInfo
 
 DATE = "date"

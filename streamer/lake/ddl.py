@@ -1,7 +1,7 @@
 """Tables and views over a lake for SQL engines, as text. Pure: what a stream looks like in, statements out.
 
 Each stream becomes `{stream}_raw` over its raw files, where the archive has some `{stream}_archive`, and the view `{stream}`,
-in which every row is once: days whose certificate is complete from the archive, all others from raw.
+in which every row is once: days whose certificate is complete from the archive, all others from raw. `bars` is made of ticks.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from typing import Literal
 import pyarrow as pa
 
 from streamer.errors import Invalid
+from streamer.lake.ddl_bars import DUCKDB, PRESTO, SPARK, Dialect, bars_view
 
 Engine = Literal["athena", "trino", "spark", "duckdb"]
 ArchiveShape = Literal["by symbol", "by day"]
 HIVE_TICKS = "symbol={symbol}/date={date}"
 HIVE_DAYS = "date={date}"
+BAR_TICKS = "ticks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ def ddl(engine: str, url: str, tables: Sequence[StreamTable]) -> str:
             parts.append(f"-- {table.name} is kept as {table.format}: convert it, or use `streamer query`\n")
         else:
             parts.append(make(place, table))
+            if table.name == BAR_TICKS:
+                parts.append(bars_view(_DIALECTS[engine], table.name, table.columns))
     return "\n".join(parts)
 
 
@@ -62,6 +66,11 @@ _HEAD = "-- Made by `streamer ddl`. Print it again when a stream has new columns
 
 
 _SYMBOLS = "-- Name the symbols you want, as the folders spell them: ETH/USDT is 'ETH%2FUSDT' in conditions on the raw table.\n"
+
+# A symbol, which is a folder, may look like a day. No backslash: engines differ in what it means within quotes.
+_DAY = "([0-9]{4}-[0-9]{2}-[0-9]{2})"
+_DAY_IN: Mapping[ArchiveShape, str] = {"by symbol": f"/{_DAY}[.]parquet$", "by day": f"/{_DAY}/[^/]*$"}
+_DAY_OF_CERTIFICATE = f"/{_DAY}[.]json$"
 
 # ---- DuckDB ----------------------------------------------------------------------------------------------------------
 
@@ -79,7 +88,7 @@ def _duckdb(place: str, table: StreamTable) -> str:
         text.append(f"CREATE OR REPLACE VIEW {table.name} AS SELECT * FROM {table.name}_raw;\n")
         return "".join(text)
     files = "*/*.parquet" if table.archive == "by symbol" else "*/regime_signals.parquet"
-    file_day = r"regexp_extract(filename, '(\d{4}-\d{2}-\d{2})[^/]*(/[^/]*)?$', 1)"
+    file_day = f"regexp_extract(filename, '{_DAY_IN[table.archive]}', 1)"
     day = "" if "date" in table.columns.names else ', file_day AS "date"'
     archive = f"{place}/{table.archive_folder}/{files}"
     text.append(
@@ -124,7 +133,7 @@ def _spark(place: str, table: StreamTable) -> str:
     if table.archive is None:
         text.append(f"CREATE OR REPLACE TEMPORARY VIEW {table.name} AS SELECT * FROM {table.name}_raw;\n")
         return "".join(text)
-    path_day = r"CAST(regexp_extract(input_file_name(), '(\\d{4}-\\d{2}-\\d{2})[^/]*(/[^/]*)?$', 1) AS DATE)"
+    path_day = f"CAST(regexp_extract(input_file_name(), '{_DAY_IN[table.archive]}', 1) AS DATE)"
     day = "" if "date" in names else ", file_day AS `date`"
     text.append(
         f"CREATE OR REPLACE TEMPORARY VIEW streamer_certificates USING json\n"
@@ -212,11 +221,13 @@ def _presto_views(table: StreamTable, partitions: Sequence[str]) -> str:
     own = "date" in names
     day = f'CAST("{table.event_time}" AS date)'
     from_folder = 'CAST("date" AS date)' if "date" in partitions else day
-    path_day = r"""CAST(regexp_extract("$path", '(\d{4}-\d{2}-\d{2})[^/]*(/[^/]*)?$', 1) AS date)"""
+    assert table.archive is not None
+    path_day = f"""CAST(regexp_extract("$path", '{_DAY_IN[table.archive]}', 1) AS date)"""
+    certificate_day = f"""CAST(regexp_extract("$path", '{_DAY_OF_CERTIFICATE}', 1) AS date)"""
     shown = ("", "") if own else (f', {path_day} AS "date"', f', {from_folder} AS "date"')
     return (
         f"CREATE OR REPLACE VIEW {table.name}_closed_days AS\n"
-        f"  SELECT {path_day} AS day FROM streamer_certificate_lines\n"
+        f"  SELECT {certificate_day} AS day FROM streamer_certificate_lines\n"
         f"  WHERE line = '  \"complete\": true,' OR line = '    \"{table.name}\": {{'\n"
         '  GROUP BY "$path" HAVING count(DISTINCT line) = 2;\n'
         f"CREATE OR REPLACE VIEW {table.name} AS\n"
@@ -300,3 +311,4 @@ _ENGINES: Mapping[str, Callable[[str, StreamTable], str]] = {
     "spark": _spark,
     "duckdb": _duckdb,
 }
+_DIALECTS: Mapping[str, Dialect] = {"athena": PRESTO, "trino": PRESTO, "spark": SPARK, "duckdb": DUCKDB}

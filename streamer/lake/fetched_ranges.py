@@ -100,7 +100,8 @@ async def fetch_parquet(
 ) -> pq.ParquetFile:
     """The file's footer and the chunks of `columns` (None: all) in `groups` (None: all), ready to be read without a request.
 
-    Columns that the file does not have are left out. Raises `NotFound`, and `pa.ArrowInvalid` where it is no Parquet file.
+    Columns that the file does not have are left out. Raises `NotFound`, and `pa.ArrowException`, `OSError` or `ValueError`
+    where it is no Parquet file: names in a damaged footer may be no UTF-8.
     """
     file = FetchedRanges(size_bytes)
     tail = await _fetch(store, key, max(0, size_bytes - TAIL_BYTES), min(size_bytes, TAIL_BYTES))

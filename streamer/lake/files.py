@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from streamer.cache.versions import CachedVersions
 from streamer.errors import Invalid, NotFound
 from streamer.keys import CERTIFICATES, DEAD_LETTERS, RAW
 from streamer.lake.loop_thread import LoopThread
@@ -29,6 +30,7 @@ class AsyncFiles:
     """Single objects. Every method raises `Unavailable` and `Denied`."""
 
     _store: Store
+    _objects: CachedVersions | None
     _reader: Reader
     _presigner: Presigner | None
 
@@ -45,8 +47,8 @@ class AsyncFiles:
         return [item.key async for item in self._store.list(prefix)]
 
     async def get(self, key: str) -> bytes:
-        """The object's bytes. Raises `NotFound`."""
-        return (await self._store.get(key)).body
+        """The object's bytes as they are now. Of one that this machine keeps only the ETag is asked for. Raises `NotFound`."""
+        return await self._objects.read_newest(key) if self._objects is not None else (await self._store.get(key)).body
 
     async def put(
         self,
@@ -65,12 +67,18 @@ class AsyncFiles:
         """
         _check_ours(key, force)
         mode = Overwrite() if overwrite else Create()
-        return await self._store.put(key, body, mode=mode, metadata=metadata, content_type=content_type)
+        try:
+            return await self._store.put(key, body, mode=mode, metadata=metadata, content_type=content_type)
+        finally:
+            await self._forget(key)
 
     async def delete(self, key: str, *, force: bool = False) -> None:
         """Remove an object; none there is no error. Raises `Invalid` for a key that is streamer's own, unless `force`."""
         _check_ours(key, force)
-        await self._store.delete(key)
+        try:
+            await self._store.delete(key)
+        finally:
+            await self._forget(key)
 
     async def write_table(self, key: str, rows: Any, *, overwrite: bool = True, force: bool = False) -> str:
         """Write rows as Parquet, CSV or JSON, as the key ends (`.parquet`, `.csv`, `.json`, `.ndjson`, text also with `.gz`).
@@ -105,6 +113,10 @@ class AsyncFiles:
             raise Invalid("a directory has no web addresses", hint="use `get`", lake=self._store.url)
         await self._store.head(key)
         return await self._presigner.presign(key, expires_seconds)
+
+    async def _forget(self, key: str) -> None:
+        if self._objects is not None:
+            await self._objects.forget(key)
 
 
 class Files:

@@ -6,24 +6,21 @@ it is asked for. Opens no file; says nothing about right or wrong, that is `veri
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
 from streamer.keys import DEAD_LETTER_SUFFIX, DEAD_LETTERS, RAW, file_name, parse_data_key
+from streamer.lake.folder_days import FolderDays
+from streamer.lake.layouts import read_layouts
 from streamer.layout import Format
 from streamer.records import BatchRange, TopicPartition
 from streamer.store.contract import Store
 
 FOREIGN_KEPT = 1000
-_DATE = re.compile(r"(?:^|[/=_-])(\d{4})-(\d{2})-(\d{2})(?:$|[/T_-])")
-_PARTS = re.compile(r"(?:^|/)year=(\d{4})/month=(\d{1,2})/day=(\d{1,2})(?:$|/)")
-_BARE = re.compile(r"(?:^|/)(\d{4})/(\d{2})/(\d{2})(?:$|/)")
 
 
 class Lineage(NamedTuple):
@@ -34,12 +31,17 @@ class Lineage(NamedTuple):
 
 
 class Folder(NamedTuple):
-    """A place for files of one kind: `raw/{stream}/{partition_path}/` or `dead-letters/{stream}/date=.../`."""
+    """A place for files of one kind: `raw/{stream}/{partition_path}/` or `dead-letters/{stream}/date=.../`.
+
+    day: the only one whose rows it can hold; None where there may be others, or nobody asked. symbol: the same.
+    """
 
     stream: str
     partition_path: str
     suffix: str
     dead_letters: bool
+    day: date | None = None
+    symbol: str | None = None
 
     @property
     def prefix(self) -> str:
@@ -70,7 +72,7 @@ class ListedBatch:
     @property
     def dates(self) -> tuple[date, ...]:
         """The days that the files' folders name, ascending; dead letters count by their own date. Empty where none does."""
-        return tuple(sorted({day for file in self.files if (day := path_date(file.folder.partition_path)) is not None}))
+        return tuple(sorted({file.folder.day for file in self.files if file.folder.day is not None}))
 
 
 @dataclass(slots=True)
@@ -98,14 +100,15 @@ class ForeignObject:
 
 @dataclass(slots=True)
 class Inventory:
-    """Everything below `raw/` and `dead-letters/`."""
+    """Everything below `raw/` and `dead-letters/`. days: what folders say of their rows."""
 
+    days: FolderDays = field(default_factory=lambda: FolderDays(()), repr=False)
     partitions: dict[Lineage, PartitionFiles] = field(default_factory=dict)
     foreign: list[ForeignObject] = field(default_factory=list)
     foreign_count: int = 0
     files: int = 0
     bytes: int = 0
-    _folders: dict[Folder, int] = field(default_factory=dict, repr=False)
+    _folders: dict[tuple[str, str, str, bool], int] = field(default_factory=dict, repr=False)
     _folder_list: list[Folder] = field(default_factory=list, repr=False)
 
     @property
@@ -119,11 +122,13 @@ class Inventory:
         if parsed is None or (parsed.dead_letters and parsed.suffix != DEAD_LETTER_SUFFIX):
             self._add_foreign(key, size_bytes)
             return
-        folder = Folder(parsed.stream, parsed.partition_path, parsed.suffix, parsed.dead_letters)
-        number = self._folders.get(folder)
+        place = (parsed.stream, parsed.partition_path, parsed.suffix, parsed.dead_letters)
+        number = self._folders.get(place)
         if number is None:
-            number = self._folders[folder] = len(self._folder_list)
-            self._folder_list.append(folder)
+            number = self._folders[place] = len(self._folder_list)
+            day = self.days.day(parsed.stream, parsed.partition_path, dead_letters=parsed.dead_letters)
+            symbol = None if parsed.dead_letters else self.days.symbol(parsed.stream, parsed.partition_path)
+            self._folder_list.append(Folder(*place, day, symbol))
         lineage = Lineage(parsed.range.source, parsed.range.lineage)
         files = self.partitions.get(lineage)
         if files is None:
@@ -169,7 +174,7 @@ class Inventory:
 
 async def take_inventory(store: Store, *, streams: Collection[str] | None = None) -> Inventory:
     """List `raw/` and `dead-letters/`, of `streams` alone where given. Raises `Unavailable` and `Denied`."""
-    inventory = Inventory()
+    inventory = Inventory(FolderDays(await read_layouts(store)))
     for top in (RAW, DEAD_LETTERS):
         for prefix in [f"{top}{stream}/" for stream in sorted(streams)] if streams is not None else [top]:
             async for item in store.list(prefix):
@@ -180,19 +185,6 @@ async def take_inventory(store: Store, *, streams: Collection[str] | None = None
 def is_our_mark(key: str) -> bool:
     """Whether `key` is a note of streamer's own beside the data: what was redriven."""
     return key.startswith(f"{DEAD_LETTERS}_redriven/")
-
-
-@lru_cache(maxsize=65536)
-def path_date(partition_path: str) -> date | None:
-    """The day that a partition path names, in any of the usual spellings (`date=2026-01-03`, `2026/01/03`,
-    `year=2026/month=1/day=3`); None where it names none."""
-    for pattern in (_DATE, _PARTS, _BARE):
-        if (match := pattern.search(partition_path)) is not None:
-            try:
-                return date(int(match[1]), int(match[2]), int(match[3]))
-            except ValueError:
-                continue
-    return None
 
 
 def suffix_format(suffix: str) -> Format:

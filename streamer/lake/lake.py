@@ -1,6 +1,6 @@
 """The public face of the lake: `Lake` for notebooks and boot code, `AsyncLake` with the same names for asyncio programs.
 
-Everything here opens, delegates and closes; what a part does is in the part's own room.
+Everything here delegates and closes; what a part does is in the part's own room.
 """
 
 from __future__ import annotations
@@ -14,56 +14,60 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
-import structlog
 
-from streamer.cache.lake_cache import OBJECTS, AsyncLakeCache, LakeCache, cache_base, tiers_at
-from streamer.cache.tiers import TieredCache
+from streamer.bundles.bundles import AsyncBundles
+from streamer.bundles.sync import Bundles
+from streamer.cache.lake_cache import AsyncLakeCache, LakeCache
 from streamer.cache.versions import CachedVersions
-from streamer.clock import Clock, SystemClock
-from streamer.errors import Invalid
+from streamer.docstore.docstore import AsyncDocuments
+from streamer.docstore.sync import Documents
 from streamer.features.history import FeatureHistory
 from streamer.features.read import DOCUMENT, read_history
-from streamer.lake.environment import choice
+from streamer.lake.closed_days import Certificates
 from streamer.lake.files import AsyncFiles, Files
+from streamer.lake.following import AsyncFollowing, Following
 from streamer.lake.legacy import AsyncLegacy, Legacy
 from streamer.lake.loop_thread import LoopThread, RunningLoop
+from streamer.lake.opening import (
+    DEFAULT_CACHE,
+    CacheChoice,
+    Folder,
+    OpenedLake,
+    explicit,
+    open_at,
+    open_environment,
+    settings_of,
+)
 from streamer.lake.reader import Reader
 from streamer.lake.reading import Reading
-from streamer.log_events import LogEvent
-from streamer.models.cache import BUDGET_BYTES, ModelCache, default_cache_folder
+from streamer.models.cache import BUDGET_BYTES
 from streamer.models.models import AsyncModels
 from streamer.models.signature import Signer
 from streamer.models.sync import Models
-from streamer.store.contract import NoCredentials, Store
-from streamer.store.open import open_store
-from streamer.store.presigned import Presigner
-from streamer.store.retry import RetryingStore
 from streamer.store.s3_settings import S3Settings
 from streamer.workers import ThreadWorkers
 
-DEFAULT_CACHE = "~/.cache/streamer"
-_MODEL_THREADS = 2
+MODEL_THREADS = 2
 READER_THREADS = 4
 
 if TYPE_CHECKING:
     from streamer.lake.sql import Sql
 
-_log = structlog.get_logger()
 
-
-class AsyncLake(AsyncFiles, AsyncLegacy):
+class AsyncLake(AsyncFiles, AsyncLegacy, AsyncFollowing):
     """A lake, opened inside a running event loop. Use as an async context manager, or call `close`."""
 
-    def __init__(self, store: Store, clock: Clock, *, cache: ModelCache | None = None) -> None:
-        self._store = store
-        self._clock = clock
-        self._cache = cache
-        self._workers: ThreadWorkers | None = None
+    def __init__(self, opened: OpenedLake) -> None:
+        self._opened = opened
+        self._store = opened.store
+        self._clock = opened.clock
+        self._presigner = opened.presigner
+        certificates, tiers = Certificates(opened.store), opened.objects
+        self._objects = CachedVersions(opened.store, tiers, certificates.is_current) if tiers is not None else None
         self._reader_workers = ThreadWorkers(READER_THREADS)
-        self._reader = Reader(store, self._reader_workers)
-        self._presigner: Presigner | None = None
-        self._tiers: TieredCache | None = None
-        self._cache_folder: str | None = None
+        self._reader = Reader(opened.store, self._reader_workers, certificates=certificates, versions=self._objects)
+        self._model_workers: ThreadWorkers | None = None
+        self._bundle_workers: ThreadWorkers | None = None
 
     @classmethod
     async def open(
@@ -75,7 +79,7 @@ class AsyncLake(AsyncFiles, AsyncLegacy):
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
         session_token: str | None = None,
-        cache: str | os.PathLike[str] | None = DEFAULT_CACHE,
+        cache: Folder | None = DEFAULT_CACHE,
         cache_budget_bytes: int = BUDGET_BYTES,
         cache_ttl_seconds: float | None = None,
         create: bool = False,
@@ -90,51 +94,15 @@ class AsyncLake(AsyncFiles, AsyncLegacy):
         was read, for `cache_ttl_seconds` (None: until there is no room); None for none. XDG_CACHE_HOME moves the default.
         create: make a directory that is not there.
         """
-        settings = S3Settings(
-            region=region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"),
-            endpoint_url=endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL"),
-            access_key_id=access_key_id,
-            secret_access_key=secret_access_key,
-            session_token=session_token,
-        )
-        return await cls.over(
-            explicit(url),
-            settings,
-            cache=cache,
-            cache_budget_bytes=cache_budget_bytes,
-            cache_ttl_seconds=cache_ttl_seconds,
-            create=create,
-        )
+        settings = settings_of(region, endpoint_url, access_key_id, secret_access_key, session_token)
+        chosen = CacheChoice(cache, cache_budget_bytes, cache_ttl_seconds)
+        return cls(await open_at(explicit(url), settings, chosen, create=create))
 
     @classmethod
-    async def over(
-        cls,
-        url: str,
-        settings: S3Settings,
-        *,
-        cache: str | os.PathLike[str] | None = None,
-        cache_budget_bytes: int = BUDGET_BYTES,
-        cache_ttl_seconds: float | None = None,
-        create: bool = False,
-    ) -> Self:
-        """The lake at `url`, with S3 settings that somebody else made: a configuration. Otherwise as `open`."""
-        clock = SystemClock()
-        bare = open_store(url, settings, clock, create_directory=create)
-        store = RetryingStore(bare, clock)
-        try:
-            await store.prepare()
-        except BaseException:
-            await store.close()
-            raise
-        folder = default_cache_folder() if cache == DEFAULT_CACHE else cache
-        lake = cls(store, clock, cache=ModelCache(folder, cache_budget_bytes) if folder is not None else None)
-        lake._presigner = bare if isinstance(bare, Presigner) else None
-        lake._cache_folder = cache_base(folder) if folder is not None else None
-        if folder is not None and lake._presigner is not None:
-            # A directory is as near as its cache would be.
-            lake._tiers = tiers_at(lake._cache_folder, OBJECTS, clock, cache_ttl_seconds)
-            lake._reader = Reader(store, lake._reader_workers, versions=CachedVersions(store, lake._tiers))
-        return lake
+    async def over(cls, url: str, settings: S3Settings) -> Self:
+        """The lake at `url`, with S3 settings that somebody else made, such as a configuration. Caches nothing. Raises as
+        `open`."""
+        return cls(await open_at(url, settings, CacheChoice()))
 
     @classmethod
     async def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -145,22 +113,7 @@ class AsyncLake(AsyncFiles, AsyncLegacy):
         bucket is named and credentials are found, else the directory; a bucket that refuses or does not answer is an error.
         Raises as `open`.
         """
-        chosen = choice(environment)
-        cache = (chosen.cache_folder or DEFAULT_CACHE) if chosen.cache else None
-        reason = None if chosen.storage == "local" else "no bucket is named"
-        if chosen.bucket_url is not None and chosen.storage != "local":
-            try:
-                lake = await cls.open(chosen.bucket_url, cache=cache, cache_ttl_seconds=chosen.cache_ttl_seconds)
-            except NoCredentials as error:
-                if chosen.storage == "s3":
-                    raise
-                reason = error.message
-            else:
-                _log.info(LogEvent.LAKE_OPENED, lake=lake.url, storage=chosen.storage)
-                return lake
-        lake = await cls.open(chosen.local_url, cache=cache, create=True)
-        _log.info(LogEvent.LAKE_OPENED, lake=lake.url, storage=chosen.storage, reason=reason)
-        return lake
+        return cls(await open_environment(environment))
 
     @property
     def url(self) -> str:
@@ -170,13 +123,26 @@ class AsyncLake(AsyncFiles, AsyncLegacy):
     @functools.cached_property
     def cache(self) -> AsyncLakeCache:
         """What this machine keeps of the lake (`stats`, `clear`), and named caches: `lake.cache("reports", ttl="24h")`."""
-        return AsyncLakeCache(self._store, self._clock, self._tiers, self._cache_folder)
+        return AsyncLakeCache(self._store, self._clock, self._opened.objects, self._opened.cache_folder)
 
     @functools.cached_property
     def models(self) -> AsyncModels:
         """Model checkpoints. Signed and checked where STREAMER_MODEL_KEY is set."""
-        self._workers = ThreadWorkers(_MODEL_THREADS)
-        return AsyncModels(self._store, self._clock, self._workers, cache=self._cache, signer=Signer.from_environment())
+        self._model_workers = ThreadWorkers(MODEL_THREADS)
+        signer = Signer.from_environment()
+        return AsyncModels(self._store, self._clock, self._model_workers, cache=self._opened.models, signer=signer)
+
+    @functools.cached_property
+    def bundles(self) -> AsyncBundles:
+        """Folders of code and data, versioned as models are. Signed and checked where STREAMER_MODEL_KEY is set."""
+        self._bundle_workers = ThreadWorkers(MODEL_THREADS)
+        signer = Signer.from_environment()
+        return AsyncBundles(self._store, self._clock, self._bundle_workers, cache=self._opened.models, signer=signer)
+
+    @functools.cached_property
+    def documents(self) -> AsyncDocuments:
+        """Documents under keys that templates make: `put("portfolio", {...}, user_id="7")`, `latest`, `list`."""
+        return AsyncDocuments(self._store, self._clock, self._reader_workers, self._presigner)
 
     async def feature_history(
         self,
@@ -216,8 +182,9 @@ class AsyncLake(AsyncFiles, AsyncLegacy):
         """Free connections. Idempotent."""
         await self._store.close()
         self._reader_workers.close()
-        if self._workers is not None:
-            self._workers.close()
+        for workers in (self._model_workers, self._bundle_workers):
+            if workers is not None:
+                workers.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -226,7 +193,7 @@ class AsyncLake(AsyncFiles, AsyncLegacy):
         await self.close()
 
 
-class Lake(Files, Legacy, Reading):
+class Lake(Files, Legacy, Reading, Following):
     """A lake for synchronous code. Thread-safe; works inside a running event loop and in notebooks.
 
     Use as a context manager, or call `close`; one that is forgotten ends with the process.
@@ -248,72 +215,35 @@ class Lake(Files, Legacy, Reading):
         access_key_id: str | None = None,
         secret_access_key: str | None = None,
         session_token: str | None = None,
-        cache: str | os.PathLike[str] | None = DEFAULT_CACHE,
+        cache: Folder | None = DEFAULT_CACHE,
         cache_budget_bytes: int = BUDGET_BYTES,
         cache_ttl_seconds: float | None = None,
         create: bool = False,
     ) -> Self:
         """The lake at `url`. See `AsyncLake.open`."""
-        loop = LoopThread()
-        try:
-            inner = loop.run(
-                AsyncLake.open(
-                    url,
-                    region=region,
-                    endpoint_url=endpoint_url,
-                    access_key_id=access_key_id,
-                    secret_access_key=secret_access_key,
-                    session_token=session_token,
-                    cache=cache,
-                    cache_budget_bytes=cache_budget_bytes,
-                    cache_ttl_seconds=cache_ttl_seconds,
-                    create=create,
-                )
-            )
-        except BaseException:
-            loop.close()
-            raise
-        return cls(inner, loop)
+        opening = AsyncLake.open(
+            url,
+            region=region,
+            endpoint_url=endpoint_url,
+            access_key_id=access_key_id,
+            secret_access_key=secret_access_key,
+            session_token=session_token,
+            cache=cache,
+            cache_budget_bytes=cache_budget_bytes,
+            cache_ttl_seconds=cache_ttl_seconds,
+            create=create,
+        )
+        return cls(*LoopThread.opened_in(opening))
 
     @classmethod
-    def over(
-        cls,
-        url: str,
-        settings: S3Settings,
-        *,
-        cache: str | os.PathLike[str] | None = None,
-        cache_budget_bytes: int = BUDGET_BYTES,
-        cache_ttl_seconds: float | None = None,
-        create: bool = False,
-    ) -> Self:
+    def over(cls, url: str, settings: S3Settings) -> Self:
         """The lake at `url`, with S3 settings that somebody else made. See `AsyncLake.over`."""
-        loop = LoopThread()
-        try:
-            inner = loop.run(
-                AsyncLake.over(
-                    url,
-                    settings,
-                    cache=cache,
-                    cache_budget_bytes=cache_budget_bytes,
-                    cache_ttl_seconds=cache_ttl_seconds,
-                    create=create,
-                )
-            )
-        except BaseException:
-            loop.close()
-            raise
-        return cls(inner, loop)
+        return cls(*LoopThread.opened_in(AsyncLake.over(url, settings)))
 
     @classmethod
     def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """The lake that the environment names. See `AsyncLake.from_env`."""
-        loop = LoopThread()
-        try:
-            inner = loop.run(AsyncLake.from_env(environment))
-        except BaseException:
-            loop.close()
-            raise
-        return cls(inner, loop)
+        return cls(*LoopThread.opened_in(AsyncLake.from_env(environment)))
 
     @property
     def url(self) -> str:
@@ -329,6 +259,17 @@ class Lake(Files, Legacy, Reading):
     def models(self) -> Models:
         """Model checkpoints: push, pull, promote, roll back. See `docs/models.md`."""
         return Models(self._inner.models, self._loop)
+
+    @functools.cached_property
+    def bundles(self) -> Bundles:
+        """Folders of code and data, versioned as models are: push, load. See `docs/bundles.md`."""
+        return Bundles(self._inner.bundles, self._loop)
+
+    @functools.cached_property
+    def documents(self) -> Documents:
+        """Documents under keys that templates make: `put("portfolio", {...}, user_id="7")`, `latest`, `list`. See
+        `docs/documents.md`."""
+        return Documents(self._inner.documents, self._loop)
 
     def sql(self, query: str) -> pa.Table:
         """The answer of a SQL query, by DuckDB (`pip install 'streamer[sql]'`), as an Arrow table.
@@ -360,18 +301,12 @@ class Lake(Files, Legacy, Reading):
 
     def close(self) -> None:
         """Free connections and end the background thread. Idempotent."""
-        self._loop.run(self._inner.close())
-        self._loop.close()
+        if not self._loop.closed:
+            self._loop.run(self._inner.close())
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
-
-
-def explicit(url: str) -> str:
-    """A relative path as `open_store` wants it: notebooks say `lake`, and mean `./lake`."""
-    if not url:
-        raise Invalid("the lake's URL is empty", hint='write Lake.open("s3://bucket/prefix") or Lake.open("./lake")')
-    return url if "://" in url or url.startswith(("/", ".", "~")) else f"./{url}"

@@ -6,11 +6,11 @@ Pure. A line that is not a dead letter is an error with its number, because a le
 from __future__ import annotations
 
 import binascii
-import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from typing import Any
 
+from streamer.documents import Count, Int64, parsed, typed
 from streamer.records import Headers, TopicPartition
 
 
@@ -53,19 +53,17 @@ def parse_letters(text: bytes) -> tuple[Letter, ...]:
 
 def _letter(number: int, line: bytes) -> Letter:
     try:
-        body = json.loads(line)
+        body = parsed(line)
         letter = Letter(
-            TopicPartition(body["topic"], body["partition"]),
-            body["offset"],
-            body["timestamp"],
+            TopicPartition(typed(body["topic"], str), typed(body["partition"], Count)),
+            typed(body["offset"], Count),
+            typed(body["timestamp"], Int64),
             _bytes(body["key"]),
             _bytes(body["value"]),
             tuple((str(name), _bytes(value)) for name, value in body["headers"]),
             str(body["reason"]),
             str(body["detail"]),
         )
-        if not all(type(value) is int for value in (letter.source.partition, letter.offset, letter.timestamp)):
-            raise ValueError("partition, offset and timestamp are integers")
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"line {number} is not a dead letter: {error!r}") from error
     return letter

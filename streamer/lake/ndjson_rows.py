@@ -12,9 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-import orjson
 import pyarrow as pa
 
+from streamer.documents import parsed
 from streamer.layout import EXTRA
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -35,7 +35,7 @@ def parse_rows(text: bytes, schema: pa.Schema, columns: Collection[str] | None) 
     values: dict[str, list[Any]] = {field.name: [] for field in fields}
     for number, line in enumerate(text[:-1].split(b"\n") if text else (), 1):
         try:
-            row = orjson.loads(line)
+            row = parsed(line)
             for field in plain:
                 # A row of an older layout lacks what a newer one may leave empty.
                 found = row.get(field.name) if field.nullable else row[field.name]
@@ -43,9 +43,12 @@ def parse_rows(text: bytes, schema: pa.Schema, columns: Collection[str] | None) 
             if EXTRA in values:
                 raw = bytes(_RAW_LINE.decode(line).get(EXTRA, b"null"))
                 values[EXTRA].append(None if raw == b"null" else raw.decode())
-        except (ValueError, KeyError, TypeError, ArithmeticError, msgspec.DecodeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
             raise ValueError(f"line {number} is not a row: {error!r}") from error
-    return pa.table([pa.array(values[field.name], field.type) for field in fields], schema=pa.schema(fields))
+    try:
+        return pa.table([pa.array(values[field.name], field.type) for field in fields], schema=pa.schema(fields))
+    except (OverflowError, TypeError) as error:
+        raise ValueError(f"a line is not a row: {error!r}") from error
 
 
 def _value(value: Any, kind: pa.DataType) -> Any:

@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamer.cache.versions import IsCurrent
+from streamer.errors import NotFound
 from streamer.lake.fetched_ranges import fetch_parquet
 from streamer.lake.ndjson_rows import parse_rows
 from streamer.lake.stored_file import WHOLE_BYTES, Unreadable, decompressed
@@ -27,21 +29,25 @@ class VersionReader(Protocol):
         ...
 
     async def read_range(self, info: ObjectInfo, start: int, length: int) -> bytes:
-        """Some of it. Raises `NotFound`."""
+        """Some of it. Raises `NotFound`, also where another version is there by now."""
         ...
 
 
 class StoreReader:
     """Reads from the store, each time."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, is_current: IsCurrent) -> None:
         self._store = store
+        self._is_current = is_current
 
     async def read(self, info: ObjectInfo) -> bytes:
         return (await self._store.get(info.key)).body
 
     async def read_range(self, info: ObjectInfo, start: int, length: int) -> bytes:
-        return await self._store.get_range(info.key, start, length)
+        part = await self._store.get_range(info.key, start, length)
+        if not await self._is_current(info):
+            raise NotFound("another version of the object is there by now", key=info.key)
+        return part
 
 
 class _Pinned:
@@ -101,7 +107,7 @@ async def read_table(
         return await workers.run(_of_bytes, body, columns)
     try:
         parquet = await fetch_parquet(_Pinned(versions, info), info.key, info.size_bytes, columns, groups)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(str(error)) from error
     return await workers.run(_of_parquet, parquet, columns, groups)
 
@@ -116,7 +122,7 @@ def _of_text(body: bytes, suffix: str, columns: Collection[str], schema: pa.Sche
 def _of_bytes(body: bytes, columns: Collection[str]) -> pa.Table:
     try:
         parquet = pq.ParquetFile(pa.BufferReader(body), pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(str(error)) from error
     return _of_parquet(parquet, columns, None)
 
@@ -127,5 +133,5 @@ def _of_parquet(parquet: pq.ParquetFile, columns: Collection[str], groups: TimeG
         if groups is None:
             return parquet.read(columns=there, use_threads=False)
         return parquet.read_row_groups(groups(parquet.metadata), columns=there, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(str(error)) from error

@@ -44,5 +44,32 @@ async def in_parallel(
         await asyncio.gather(*under_way, return_exceptions=True)
 
 
+async def in_order(
+    items: Iterable[S],
+    read: Callable[[S], Awaitable[T]],
+    size_of: Callable[[S], int],
+    *,
+    most: int,
+    budget_bytes: int,
+) -> AsyncGenerator[T]:
+    """As `in_parallel`, but in the order of the items: one that takes long holds up those behind it."""
+    waiting = deque(items)
+    under_way: deque[tuple[asyncio.Task[T], int]] = deque()
+    try:
+        while waiting or under_way:
+            while waiting and len(under_way) < most:
+                size = size_of(waiting[0])
+                if under_way and sum(known for _, known in under_way) + size > budget_bytes:
+                    break
+                under_way.append((asyncio.create_task(_run(read, waiting.popleft()), name="read"), size))
+            result = await under_way[0][0]
+            yield result
+            under_way.popleft()
+    finally:
+        for task, _ in under_way:
+            task.cancel()
+        await asyncio.gather(*(task for task, _ in under_way), return_exceptions=True)
+
+
 async def _run(read: Callable[[S], Awaitable[T]], item: S) -> T:
     return await read(item)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Collection, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
-from itertools import groupby
+from datetime import UTC, date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,13 +23,14 @@ from streamer.errors import Damaged, Invalid, NotFound, Unavailable
 from streamer.lake.closed_days import Certificates, ClosedDays, info_of
 from streamer.lake.known_layouts import KnownLayouts
 from streamer.lake.object_reader import StoreReader, TimeGroups, VersionReader, read_table
-from streamer.lake.parallel import in_parallel
+from streamer.lake.parallel import in_order, in_parallel
 from streamer.lake.positions import read_positions
+from streamer.lake.read_plan import Piece, ReadPlan, plan_read
 from streamer.lake.request import ReadRequest
-from streamer.lake.scan import KAFKA_TIMESTAMP, Query, Scan, prepare_scan
+from streamer.lake.scan import KAFKA_TIMESTAMP, Query, Scan, comparable_schema, prepare_scan
 from streamer.lake.stored_file import Unreadable
 from streamer.lake.where import columns_of
-from streamer.store.contract import ObjectInfo, Store
+from streamer.store.contract import Store
 from streamer.workers import InlineWorkers, Workers
 
 READS_AT_ONCE = 16
@@ -41,20 +41,9 @@ SORT_BUDGET_BYTES = 512 << 20
 """A quarter of it waits unsorted; sorting takes the rest."""
 
 BATCH_ROWS = 65_536
+FEW_ROWS = 1000
 ORDER = ("_partition", "_offset")
 """What decides between rows of one event time: the topic's own order within a partition."""
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """One object that may hold rows asked for. day: the only day whose rows it can hold; None: any. output: what its day's
-    certificate says of it, where it is of the archive. folder: the partition path, where it is raw."""
-
-    info: ObjectInfo
-    suffix: str
-    day: date | None
-    output: Output | None = None
-    folder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +54,6 @@ class PreparedRead:
     schema: pa.Schema
     event_time: str
     scan: Scan
-    closed: ClosedDays
     _reader: Reader = field(repr=False)
 
     @property
@@ -78,43 +66,48 @@ class PreparedRead:
         """Where its bytes come from."""
         return self._reader.versions
 
-    async def pieces(self) -> list[Piece]:
-        """The objects that may hold rows asked for, by day and key; those that can hold any day first."""
-        if self.request.start is not None and self.request.start == self.request.end:
-            return []
-        symbols = self.request.symbols
-        found = [
-            Piece(info_of(output), "parquet", closed_day.day, output)
-            for closed_day in self.closed.by_day.values()
-            for output in closed_day.rows(symbols)
-        ]
-        closed, days = self.closed.days, dict[str, date | None]()
-        async for file, info in self.scan.listed():
-            path = file.folder.partition_path
-            if path not in days:
-                days[path] = self.scan.day_of(path)
-            if (day := days[path]) not in closed:
-                found.append(Piece(info, file.folder.suffix, day, None, path))
-        return sorted(found, key=lambda piece: (piece.day or date.min, piece.info.key))
+    async def plan(self, *, late: bool = False) -> ReadPlan:
+        """The objects that hold the rows asked for, as the lake is now. late: with rows that came for a closed day since."""
+        return await plan_read(self.scan, self.request, self._reader.certificates, late=late)
 
     async def batches(self) -> AsyncGenerator[pa.RecordBatch]:
         """The rows by (event time, partition, offset), day by day. Raises `Damaged` where an object cannot be read."""
-        left = self.request.limit
-        if left == 0:
+        if self.request.limit != 0:
+            plan = await self.plan()
+            async with aclosing(self.sorted(plan)) as batches, aclosing(_first(batches, self.request.limit)) as wanted:
+                async for batch in wanted:
+                    yield batch
+
+    async def unsorted_batches(self) -> AsyncGenerator[pa.RecordBatch]:
+        """The rows as they lie: object by object in the order of keys within a day, in each as it was written. With a limit no
+        more objects are read than it needs, give or take a few."""
+        if self.request.limit == 0:
             return
-        for pieces in by_day(await self.pieces()):
+        # With a small limit the first object mostly has enough: the others would be fetched for nothing.
+        few = self.request.limit is not None and self.request.limit <= FEW_ROWS
+        pieces = (await self.plan()).pieces
+        tables = in_order(pieces, self._read, _size, most=1 if few else READS_AT_ONCE, budget_bytes=FETCH_BUDGET_BYTES)
+        async with aclosing(tables), aclosing(_first(self._projected(tables), self.request.limit)) as wanted:
+            async for batch in wanted:
+                yield batch
+
+    async def sorted(self, plan: ReadPlan) -> AsyncGenerator[pa.RecordBatch]:
+        """All rows of a plan in order, whatever the limit."""
+        for pieces in plan.by_day():
             async with aclosing(self.sorted_batches(pieces)) as batches:
                 async for batch in batches:
-                    if left is not None and batch.num_rows >= left:
-                        yield batch.slice(0, left)
-                        return
-                    left = left - batch.num_rows if left is not None else None
+                    yield batch
+
+    async def _projected(self, tables: AsyncGenerator[pa.Table]) -> AsyncGenerator[pa.RecordBatch]:
+        async for table in tables:
+            for batch in table.select(self.schema.names).to_batches(max_chunksize=BATCH_ROWS):
+                if batch.num_rows:
                     yield batch
 
     async def last_row(self) -> pa.Table:
         """The newest row by (event time, partition, offset): a table of one row, or of none."""
         newest = self.schema.empty_table()
-        for pieces in reversed(by_day(await self.pieces())):
+        for pieces in reversed((await self.plan()).by_day()):
             async with aclosing(self.sorted_batches(pieces)) as batches:
                 async for batch in batches:
                     if batch.num_rows:
@@ -143,13 +136,7 @@ class PreparedRead:
 
     async def tables(self, pieces: Iterable[Piece]) -> AsyncGenerator[pa.Table]:
         """The rows of `pieces` in no order, with the columns that sorting needs."""
-        results = in_parallel(
-            pieces,
-            self._read,
-            lambda piece: piece.info.size_bytes,
-            most=READS_AT_ONCE,
-            budget_bytes=FETCH_BUDGET_BYTES,
-        )
+        results = in_parallel(pieces, self._read, _size, most=READS_AT_ONCE, budget_bytes=FETCH_BUDGET_BYTES)
         async with aclosing(results):
             async for table in results:
                 if table.num_rows:
@@ -159,6 +146,12 @@ class PreparedRead:
         """`columns` of an object of the archive, as it is. Raises `Damaged`, `Unavailable` where it was closed again."""
         piece = Piece(info_of(output), "parquet", day, output)
         return output, await self._read_object(piece, columns, None)
+
+    def choose(self, table: pa.Table) -> pa.Table:
+        """Those of some rows, such as a decoder makes, that are asked for, with the columns of `schema`. Blocking."""
+        table = self.scan.select(table, "")
+        table = table.filter(self.request.where) if self.request.where is not None else table
+        return table.select(self.schema.names)
 
     async def _read(self, piece: Piece) -> pa.Table:
         groups = TimeGroups(self.event_time, self.request.start, self.request.end)
@@ -188,9 +181,9 @@ class PreparedRead:
 
     def _select(self, table: pa.Table, piece: Piece) -> pa.Table:
         table = self.scan.select(table, piece.info.key)
-        if piece.output is None and piece.day is None and self.closed.days:
+        if piece.closed:
             days = pc.cast(pc.floor_temporal(table[self.event_time], unit="day"), pa.date32())
-            table = table.filter(pc.invert(pc.is_in(days, value_set=pa.array(sorted(self.closed.days), pa.date32()))))
+            table = table.filter(pc.invert(pc.is_in(days, value_set=pa.array(sorted(piece.closed), pa.date32()))))
         if self.request.as_of is not None:
             table = table.filter(pc.less(table[KAFKA_TIMESTAMP], pa.scalar(self.request.as_of)))
         return table.filter(self.request.where) if self.request.where is not None else table
@@ -199,8 +192,8 @@ class PreparedRead:
 class Reader:
     """Reads streams of one lake.
 
-    versions: where the bytes come from, a cache or the store itself. sort_budget_bytes: of rows in memory; more are sorted
-    on the disk.
+    versions: where the bytes come from, a cache or the store itself. certificates: what tells `versions` of new ones.
+    sort_budget_bytes: of rows in memory; more are sorted on the disk.
     """
 
     def __init__(
@@ -208,15 +201,16 @@ class Reader:
         store: Store,
         workers: Workers | None = None,
         *,
+        certificates: Certificates | None = None,
         versions: VersionReader | None = None,
         sort_budget_bytes: int = SORT_BUDGET_BYTES,
     ) -> None:
         self.store = store
         self.workers = workers or InlineWorkers()
-        self.versions = versions or StoreReader(store)
         self.sort_budget_bytes = sort_budget_bytes
         self.layouts = KnownLayouts(store)
-        self.certificates = Certificates(store)
+        self.certificates = certificates or Certificates(store)
+        self.versions = versions or StoreReader(store, self.certificates.is_current)
 
     async def prepare(self, request: ReadRequest) -> PreparedRead:
         """Check `request`. Raises `Invalid` for a stream, column or filter that the lake has not."""
@@ -228,15 +222,19 @@ class Reader:
         if request.as_of is not None:
             extra.append(KAFKA_TIMESTAMP)
         if request.where is not None:
-            everything = (await prepare_scan(self.store, Query(request.stream), layouts=layouts)).schema
-            extra.extend(columns_of(request.where, everything))
+            extra.extend(columns_of(request.where, comparable_schema([x for x in layouts if x.stream == request.stream])))
         if request.only_complete:
             request = await self._complete_part(request)
         query = Query(request.stream, request.start, request.end, request.symbols, tuple(dict.fromkeys([*names, *extra])))
         scan = await prepare_scan(self.store, query, layouts=layouts)
-        closed = await self.certificates.closed_days(request.stream, request.start, request.end)
         schema = pa.schema([scan.schema.field(name) for name in names])
-        return PreparedRead(request, schema, whole.event_time, scan, closed, self)
+        return PreparedRead(request, schema, whole.event_time, scan, self)
+
+    async def closed_days(self, stream: str | None = None) -> dict[str, ClosedDays]:
+        """The closed days of every stream (or of `stream` alone) that has any."""
+        names = {layout.stream for layout in await self.layouts.read()} if stream is None else {stream}
+        found = {name: await self.certificates.closed_days(name, None, None) for name in sorted(names)}
+        return {name: days for name, days in found.items() if days.by_day}
 
     async def _complete_part(self, request: ReadRequest) -> ReadRequest:
         """`request` with an end at the moment up to which every partition of the stream is complete."""
@@ -260,17 +258,19 @@ class Reader:
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def by_day(pieces: list[Piece]) -> list[list[Piece]]:
-    """Groups that do not overlap in event time, ascending; one group where an object can hold any day."""
-    if any(piece.day is None for piece in pieces):
-        return [pieces]
-    return [list(group) for _, group in groupby(pieces, key=lambda piece: piece.day)]
+async def _first(batches: AsyncGenerator[pa.RecordBatch], limit: int | None) -> AsyncGenerator[pa.RecordBatch]:
+    """The first `limit` rows (None: all)."""
+    left = limit
+    async for batch in batches:
+        if left is not None and batch.num_rows >= left:
+            yield batch.slice(0, left)
+            return
+        left = left - batch.num_rows if left is not None else None
+        yield batch
 
 
-def day_span(day: date) -> tuple[datetime, datetime]:
-    """The first moment of a day, and the first behind it."""
-    first = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return first, first + timedelta(days=1)
+def _size(piece: Piece) -> int:
+    return piece.info.size_bytes
 
 
 def one_row(table: pa.Table) -> dict[str, Any] | None:

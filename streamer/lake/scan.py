@@ -1,13 +1,10 @@
-"""The rows of a stream, file by file, as SQL engines would see them: filtered, projected, in bounded memory.
+"""What a query of one stream means: its columns, the folders that can hold its rows, and which rows of a file are asked for.
 
-Folders that cannot hold a row asked for are never opened; of a large Parquet file only the columns needed are fetched.
-Order: by key, so by folder and then as in Kafka. No row is there twice, so nothing is deduplicated.
+Lists keys and judges rows; opens no data file: that is `reader.py`.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,17 +13,14 @@ from itertools import pairwise
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from streamer.errors import Damaged, Invalid, NotFound
+from streamer.errors import Invalid
 from streamer.keys import parse_data_key
 from streamer.lake.inventory import Folder, LakeFile
 from streamer.lake.layouts import read_layouts
 from streamer.lake.path_filter import SYMBOL, Listing, PathFilter
-from streamer.lake.stored_file import Unreadable, read_file
 from streamer.layout import TIMESTAMP, Layout
 from streamer.store.contract import ObjectInfo, Store
-from streamer.workers import InlineWorkers, Workers
 
-FILES_AHEAD = 4
 KAFKA_TIMESTAMP = "_timestamp"
 
 
@@ -34,7 +28,7 @@ KAFKA_TIMESTAMP = "_timestamp"
 class Query:
     """What is asked for: rows with `start <= event time < end` (aware; None: open) of `symbols` (None: all).
 
-    `columns`: which, in this order; None: all. `limit`: at most so many rows.
+    `columns`: which, in this order; None: all.
     """
 
     stream: str
@@ -42,25 +36,19 @@ class Query:
     end: datetime | None = None
     symbols: frozenset[str] | None = None
     columns: tuple[str, ...] | None = None
-    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A query, prepared. `schema` is that of every batch; the columns of all layouts that the stream ever had."""
+    """A query, prepared. schema: of the rows asked for. full_schema: with the columns by which they are chosen, as files have
+    them."""
 
     query: Query
     schema: pa.Schema
     event_time: str
     _store: Store = field(repr=False)
-    _workers: Workers = field(repr=False)
     _filters: tuple[PathFilter, ...] = field(repr=False)
     full_schema: pa.Schema = field(repr=False)
-
-    async def files(self) -> AsyncIterator[LakeFile]:
-        """The files that may hold rows asked for, by key."""
-        async for file, _ in self.listed():
-            yield file
 
     async def listed(self) -> AsyncIterator[tuple[LakeFile, ObjectInfo]]:
         """The files that may hold rows asked for, by key, each as it was listed."""
@@ -94,47 +82,6 @@ class Scan:
                 whole.append(Listing(part.prefix))
         return whole
 
-    async def batches(self) -> AsyncIterator[pa.RecordBatch]:
-        """The rows. Holds at most five files' columns. Raises `Damaged` where a file cannot be read."""
-        left = self.query.limit
-        async for table in self._tables():
-            for batch in table.to_batches():
-                if not batch.num_rows:
-                    continue
-                if left is not None and batch.num_rows >= left:
-                    yield batch.slice(0, left)
-                    return
-                left = left - batch.num_rows if left is not None else None
-                yield batch
-
-    async def _tables(self) -> AsyncIterator[pa.Table]:
-        ahead: deque[asyncio.Task[pa.Table | None]] = deque()
-        # With a small limit the first file mostly has enough: the others would be fetched for nothing.
-        most = 0 if self.query.limit is not None and self.query.limit <= 1000 else FILES_AHEAD
-        try:
-            async for file in self.files():
-                ahead.append(asyncio.create_task(self._read(file), name="scan"))
-                while len(ahead) > most:
-                    if (table := await ahead.popleft()) is not None:
-                        yield table
-            while ahead:
-                if (table := await ahead.popleft()) is not None:
-                    yield table
-        finally:
-            for task in ahead:
-                task.cancel()
-            await asyncio.gather(*ahead, return_exceptions=True)
-
-    async def _read(self, file: LakeFile) -> pa.Table | None:
-        try:
-            stored = await read_file(self._store, file, self.needed, self.full_schema, self._workers)
-        except NotFound:
-            return None  # merged or expired since it was listed
-        except Unreadable as error:
-            raise Damaged(f"a data file cannot be read: {error}", hint="run `streamer verify`", key=file.key) from error
-        assert stored.table is not None
-        return await self._workers.run(self.select, stored.table, file.key)
-
     @property
     def needed(self) -> frozenset[str]:
         """The columns that are asked for or filtered by."""
@@ -159,9 +106,7 @@ class Scan:
             raise Invalid(f"a column does not fit the others of its stream: {error}", hint=hint, key=key) from error
 
 
-async def prepare_scan(
-    store: Store, query: Query, workers: Workers | None = None, *, layouts: Collection[Layout] | None = None
-) -> Scan:
+async def prepare_scan(store: Store, query: Query, *, layouts: Collection[Layout] | None = None) -> Scan:
     """Find out which columns the stream has, and check the query against them. `layouts`: those of the lake, where they are
     known already.
 
@@ -181,7 +126,18 @@ async def prepare_scan(
     full = _union(layouts, {*names, event_time} | ({SYMBOL} if query.symbols is not None else set()))
     filters = tuple(PathFilter.of(layout, query.start, query.end, query.symbols) for layout in layouts)
     schema = pa.schema([full.field(name) for name in names])
-    return Scan(query, schema, event_time, store, workers or InlineWorkers(), filters, full)
+    return Scan(query, schema, event_time, store, filters, full)
+
+
+def comparable_schema(layouts: Collection[Layout]) -> pa.Schema:
+    """All columns of the layouts, those left out that changed their type beyond compare."""
+    fields = []
+    for name in dict.fromkeys(name for layout in layouts for name in layout.arrow_schema.names):
+        try:
+            fields += list(_union(layouts, {name}))
+        except Invalid:
+            continue  # a filter that names it is refused
+    return pa.schema(fields)
 
 
 def _union(layouts: Collection[Layout], names: Collection[str]) -> pa.Schema:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from datetime import date
 from types import TracebackType
 from typing import Any, Self
 
@@ -20,6 +19,7 @@ from streamer.lake.bars import TICK_COLUMNS
 from streamer.lake.datasets import DATE, StreamData, Via, bar_data, stream_data
 from streamer.lake.loop_thread import LoopRunner
 from streamer.lake.path_filter import SYMBOL
+from streamer.lake.read_plan import ReadPlan
 from streamer.lake.reader import PreparedRead, Reader
 from streamer.lake.request import ReadRequest
 
@@ -113,17 +113,18 @@ class Sql:
 
     def _make_stream(self, stream: str) -> None:
         read = self._loop.run(self._reader.prepare(ReadRequest(stream)))
-        data = self._loop.run(_data(read, self._via))
-        self._connection.execute(f'CREATE VIEW "{stream}" AS {self._union(stream, read, data)}')
+        plan = self._loop.run(read.plan())
+        data = self._loop.run(stream_data(read, plan.pieces, self._via))
+        self._connection.execute(f'CREATE VIEW "{stream}" AS {self._union(stream, read, plan, data)}')
 
-    def _union(self, name: str, read: PreparedRead, data: StreamData) -> str:
+    def _union(self, name: str, read: PreparedRead, plan: ReadPlan, data: StreamData) -> str:
         """SQL for all rows of `data`, each once."""
         self._connection.register(f"__{name}_dated", data.dated)
         self._connection.register(f"__{name}_undated", data.undated)
         self._connection.register(f"__{name}_held", data.held)
         own = DATE in read.schema.names
         day = "" if own else f', CAST("{read.event_time}" AS DATE) AS "{DATE}"'
-        closed = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(read.closed.days))
+        closed = ", ".join(f"DATE '{day.isoformat()}'" for day in sorted(plan.closed.days))
         open_only = f' WHERE CAST("{read.event_time}" AS DATE) NOT IN ({closed})' if closed else ""
         columns = ", ".join(f'"{column}"' for column in read.schema.names)
         return (
@@ -137,14 +138,16 @@ class Sql:
         whole = self._loop.run(self._reader.prepare(ReadRequest(BAR_SOURCE)))
         names = tuple(name for name in (*TICK_COLUMNS, "_partition", "_offset") if name in whole.schema.names)
         read = self._loop.run(self._reader.prepare(ReadRequest(BAR_SOURCE, columns=names)))
-        archived = {day: closed for day, closed in read.closed.by_day.items() if _MINUTE in closed.intervals}
-        data = self._loop.run(_data(read, self._via, frozenset(archived)))
+        plan = self._loop.run(read.plan())
+        archived = {day: closed for day, closed in plan.closed.by_day.items() if _MINUTE in closed.intervals}
+        pieces = [piece for piece in plan.pieces if piece.day not in archived]
+        data = self._loop.run(stream_data(read, pieces, self._via))
         has_quantity = "quantity" in names
         quantity = read.schema.field("quantity").type if has_quantity else pa.float64()
         schema = bar_schema(read.schema.field("price").type, quantity)
         outputs = [(day, output) for day, closed in sorted(archived.items()) for output in closed.bars(None)]
         self._connection.register("__bars_closed", bar_data(read, outputs, schema, self._via))
-        ticks = self._union("bar_ticks", read, data)
+        ticks = self._union("bar_ticks", read, plan, data)
         columns = ", ".join(f'"{name}"' for name in (SYMBOL, *schema.names, DATE))
         amount = "coalesce(quantity, 0)" if has_quantity else "0.0"
         order = 'row("timestamp", _partition, _offset)'
@@ -158,8 +161,3 @@ class Sql:
                 CAST(min("timestamp") AS DATE) AS "date"
             FROM ({ticks}) GROUP BY symbol, date_trunc('minute', "timestamp")"""
         )
-
-
-async def _data(read: PreparedRead, via: Via, without: frozenset[date] = frozenset()) -> StreamData:
-    pieces = [piece for piece in await read.pieces() if piece.day not in without]
-    return await stream_data(read, pieces, via)

@@ -10,7 +10,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from streamer.lake.inventory import path_date
+from streamer.keys import parse_data_key
+from streamer.lake.folder_days import FolderDays, as_date, guessed_date
+from streamer.lake.layouts import read_layouts
 from streamer.store.contract import ObjectInfo, Store
 
 K = TypeVar("K")
@@ -73,20 +75,30 @@ class LakeStats:
 
 async def count(store: Store, prefix: str = "") -> LakeStats:
     """List everything below `prefix`. Raises `Unavailable` and `Denied`."""
+    days = FolderDays(await read_layouts(store))
     found: defaultdict[tuple[str, str | None, date | None, str | None], list[int]] = defaultdict(lambda: [0, 0])
     async for item in store.list(prefix):
-        sums = found[_place(item)]
+        sums = found[_place(item, days)]
         sums[0] += 1
         sums[1] += item.size_bytes
     ordered = sorted(found.items(), key=lambda pair: [(value is not None, str(value)) for value in pair[0]])
     return LakeStats(tuple(StatsEntry(*place, *sums) for place, sums in ordered))
 
 
-def _place(item: ObjectInfo) -> tuple[str, str | None, date | None, str | None]:
+def _place(item: ObjectInfo, days: FolderDays) -> tuple[str, str | None, date | None, str | None]:
     top, _, rest = item.key.partition("/")
     stream = (rest.partition("/")[0] or None) if top in _WITH_STREAM and "/" in rest else _STREAMS_OF.get(top)
-    stem = item.key.rpartition("/")[2].partition(".")[0]
-    return top, stream, path_date(item.key.rpartition("/")[0]) or path_date(stem), item.storage_class
+    return top, stream, _day(item.key, days), item.storage_class
+
+
+def _day(key: str, days: FolderDays) -> date | None:
+    if (data := parse_data_key(key)) is not None:
+        return days.day(data.stream, data.partition_path, dead_letters=data.dead_letters)
+    folder, _, name = key.rpartition("/")
+    stem = name.partition(".")[0]
+    # The archive has the day as a name of its own, and a symbol before it that may look like one.
+    own = (as_date(part) for part in (stem, *reversed(folder.split("/"))))
+    return next((day for day in own if day is not None), None) or guessed_date(stem) or guessed_date(folder)
 
 
 def _sums(rows: Iterable[tuple[K, int, int]]) -> dict[K, tuple[int, int]]:

@@ -43,6 +43,10 @@ FACTS = (
 """What a file says of itself, in the object's metadata and, for Parquet, in the footer."""
 
 
+REFUSED_BY = "refused_by"
+"""What a dead-letter file may say besides: how many letters each quality rule made."""
+
+
 class Unreadable(Exception):
     """The bytes are not a file of the format that its name says."""
 
@@ -98,7 +102,7 @@ async def read_file(
 async def _ranged(store: Store, file: LakeFile, columns: Collection[str] | None) -> pq.ParquetFile:
     try:
         return await fetch_parquet(store, file.key, file.size_bytes, columns)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(str(error)) from error
 
 
@@ -124,7 +128,7 @@ def _of_parquet(
     try:
         there = [name for name in parquet.schema_arrow.names if columns is None or name in columns]
         table = parquet.read(columns=there, use_threads=False)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Unreadable(str(error)) from error
     return StoredFile(file, facts, _footer(parquet), parquet.metadata.num_rows, table)
 
@@ -151,7 +155,7 @@ def decompressed(body: bytes, suffix: str) -> bytes:
 
 def _facts(metadata: Mapping[str, str] | None) -> Mapping[str, str] | None:
     """Only what is ours: a store or a copy tool may have added more."""
-    found = {name: metadata[name] for name in FACTS if name in metadata} if metadata else {}
+    found = {name: metadata[name] for name in (*FACTS, REFUSED_BY) if name in metadata} if metadata else {}
     return found or None
 
 

@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime
 
 from streamer.errors import Invalid
 from streamer.lake.ddl import ArchiveShape, StreamTable
-from streamer.lake.reader import PreparedRead, Reader
+from streamer.lake.read_plan import ReadPlan
+from streamer.lake.reader import Reader
 from streamer.lake.request import ReadRequest
 from streamer.layout import Layout
 
@@ -30,6 +31,7 @@ async def stream_tables(reader: Reader, streams: Collection[str] | None = None) 
 
 async def _table(reader: Reader, name: str, layouts: list[Layout]) -> StreamTable:
     read = await reader.prepare(ReadRequest(name))
+    plan = await read.plan()
     schema = layouts[-1].schema
     built_in = _FOLDERS.get(schema, "") == name
     folder = _FOLDERS.get(schema, "") if built_in else f"streams/{name}/{_FOLDERS.get(schema, '')}"
@@ -40,12 +42,12 @@ async def _table(reader: Reader, name: str, layouts: list[Layout]) -> StreamTabl
         paths.pop() if len(paths) == 1 else "",
         formats.pop() if len(formats) == 1 else "several formats",
         read.event_time,
-        await _first_day(read),
-        _SHAPES.get(schema) if read.closed.days else None,
+        _first_day(plan),
+        _SHAPES.get(schema) if plan.closed.days else None,
         folder,
     )
 
 
-async def _first_day(read: PreparedRead) -> date:
-    days = [piece.day for piece in await read.pieces() if piece.day is not None]
+def _first_day(plan: ReadPlan) -> date:
+    days = [piece.day for piece in plan.pieces if piece.day is not None]
     return min(days, default=datetime(2020, 1, 1, tzinfo=UTC).date())

@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer
 from aiokafka import errors as kafka_errors
 from aiokafka.structs import TopicPartition as KafkaPartition
 
@@ -21,20 +20,10 @@ from streamer.source.client import Client, await_broker, client_options
 from streamer.source.cluster_view import ClusterView
 from streamer.source.contract import Bounds
 from streamer.source.errors import translate
+from streamer.source.groupless import GrouplessConsumer
 from streamer.source.settings import KafkaSettings
 
 READ_SECONDS = 30.0
-
-
-class _Reader(AIOKafkaConsumer):  # type: ignore[misc]
-    """A consumer without a group, on a client that never creates a topic."""
-
-    def __init__(self, settings: KafkaSettings, clock: Clock) -> None:
-        options = client_options(settings)
-        super().__init__(
-            **options, group_id=None, enable_auto_commit=False, auto_offset_reset="none", isolation_level="read_committed"
-        )
-        self._client = Client(clock, **options)
 
 
 @asynccontextmanager
@@ -50,7 +39,7 @@ async def open_cluster(settings: KafkaSettings, clock: Clock) -> AsyncIterator[C
 
 async def partitions_of(settings: KafkaSettings, clock: Clock, topic: str) -> list[TopicPartition]:
     """The partitions of a topic. Raises `Invalid` where there is no such topic, `Unavailable`, `Denied`."""
-    client = Client(clock, **client_options(settings))
+    client = Client(clock, login=settings.login, **client_options(settings))
     try:
         async with asyncio.timeout(settings.request_timeout_seconds):
             metadata = await client.fetch_metadata([topic])
@@ -91,7 +80,7 @@ async def read_spans(settings: KafkaSettings, clock: Clock, spans: dict[TopicPar
     spans = {partition: span for partition, span in spans.items() if span.end > span.beginning}
     if not spans:
         return []
-    reader = _Reader(settings, clock)
+    reader = GrouplessConsumer(settings, clock)
     try:
         async with asyncio.timeout(READ_SECONDS):
             await reader.start()
@@ -101,10 +90,10 @@ async def read_spans(settings: KafkaSettings, clock: Clock, spans: dict[TopicPar
     except (kafka_errors.KafkaError, OSError) as error:
         raise translate(error, "reading records", topic=next(iter(spans)).topic) from error
     finally:
-        await _stop(reader, settings.stop_timeout_seconds)
+        await reader.stop_quietly()
 
 
-async def _read(reader: _Reader, spans: dict[TopicPartition, Bounds]) -> list[RecordChunk]:
+async def _read(reader: GrouplessConsumer, spans: dict[TopicPartition, Bounds]) -> list[RecordChunk]:
     found: dict[TopicPartition, list[Any]] = {partition: [] for partition in spans}
     reader.assign([KafkaPartition(*partition) for partition in spans])
     for partition, span in spans.items():
@@ -118,10 +107,11 @@ async def _read(reader: _Reader, spans: dict[TopicPartition, Bounds]) -> list[Re
         for partition in list(left):
             if await reader.position(KafkaPartition(*partition)) >= spans[partition].end:
                 left.discard(partition)
-    return [_chunk(partition, spans[partition], records) for partition, records in sorted(found.items()) if records]
+    return [chunk_of(partition, spans[partition], records) for partition, records in sorted(found.items()) if records]
 
 
-def _chunk(partition: TopicPartition, span: Bounds, records: list[Any]) -> RecordChunk:
+def chunk_of(partition: TopicPartition, span: Bounds, records: list[Any]) -> RecordChunk:
+    """aiokafka's records as a chunk of the offsets `span`."""
     headers = [tuple(record.headers) for record in records]
     return RecordChunk(
         partition,
@@ -133,12 +123,3 @@ def _chunk(partition: TopicPartition, span: Bounds, records: list[Any]) -> Recor
         [record.value for record in records],
         headers if any(headers) else None,
     )
-
-
-async def _stop(reader: _Reader, timeout_seconds: float) -> None:
-    """Disconnect. `stop()` itself raises CancelledError where a broker is down."""
-    stopping = asyncio.create_task(reader.stop(), name="kafka-sample-stop")
-    await asyncio.wait({stopping}, timeout=timeout_seconds)
-    stopping.cancel()
-    await asyncio.gather(stopping, return_exceptions=True)
-    await reader._client.close_quietly(timeout_seconds)

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from streamer import AsyncLake, Lake
 from streamer.cache.lake_cache import AsyncLakeCache
@@ -35,6 +36,24 @@ async def test_a_value_goes_through_to_the_lake_and_expires_everywhere(tmp_path:
     await clock.advance(3601)
     assert await here.get("2026/01") is None
     assert await caches(store, clock, tmp_path / "c")("reports", ttl="1h").get("2026/01") is None
+
+
+async def test_a_name_of_several_parts_is_folders_and_no_part_leads_elsewhere(tmp_path: Path) -> None:
+    store = MemoryStore(ManualClock())
+    reports = caches(store, ManualClock(), tmp_path)("reports")
+    names = [("BTC/USDT", "2026-01-03", "report.json"), ("BTC", "USDT", "2026-01-03", "report.json"), ("../..", ""), "../.."]
+    for number, name in enumerate(names):
+        await reports.put(name, b"%d" % number)
+
+    assert [await reports.get(name) for name in names] == [b"0", b"1", b"2", b"3"]
+    assert sorted(store.bodies) == [
+        "cache/reports/%2E.%2F..",
+        "cache/reports/%2E.%2F../~empty",
+        "cache/reports/BTC%2FUSDT/2026-01-03/report.json",
+        "cache/reports/BTC/USDT/2026-01-03/report.json",
+    ]
+    with pytest.raises(Invalid, match="no name"):
+        await reports.get(())
 
 
 async def test_of_many_who_ask_one_computes(tmp_path: Path) -> None:
@@ -86,3 +105,41 @@ def test_threads_share_one_flight_and_a_failure_is_the_callers_own(tmp_path: Pat
 def test_a_time_to_live_is_a_time(tmp_path: Path, ttl: object) -> None:
     with Lake.open(str(tmp_path / "lake"), cache=None, create=True) as lake, pytest.raises(Invalid):
         lake.cache("reports", ttl=ttl)  # type: ignore[arg-type]
+
+
+def test_lakes_that_share_a_machine_do_not_share_values(tmp_path: Path) -> None:
+    with (
+        Lake.open(str(tmp_path / "one"), cache=tmp_path / "cache", create=True) as one,
+        Lake.open(str(tmp_path / "two"), cache=tmp_path / "cache", create=True) as two,
+    ):
+        one.cache("reports").put("k", b"of one")
+
+        assert two.cache("reports").get("k") is None
+        two.cache("reports").put("k", b"of two")
+        assert (one.cache("reports").get("k"), two.cache("reports").get("k")) == (b"of one", b"of two")
+
+
+def test_two_times_to_live_of_one_cache_are_one_cache(tmp_path: Path) -> None:
+    with Lake.open(str(tmp_path / "lake"), cache=tmp_path / "cache", create=True) as lake:
+        lake.cache("reports", ttl=60).put("k", b"1")
+        lake.cache("reports", ttl=90).put("k", b"2")
+
+        assert lake.cache("reports", ttl=60).get("k") == b"2"
+        lake.cache("reports", ttl=90).remove("k")
+        assert lake.cache("reports", ttl=60).get("k") is None
+
+
+def test_the_counts_are_shown_among_the_metrics_of_the_process(tmp_path: Path) -> None:
+    registry = CollectorRegistry()
+    with Lake.open(str(tmp_path / "lake"), cache=tmp_path / "cache", create=True) as lake:
+        lake.cache.export(registry)
+        reports = lake.cache("reports")
+        assert reports.get("k") is None
+        reports.put("k", b"12345")
+        assert reports.get("k") == b"12345"
+
+        text = generate_latest(registry).decode()
+
+    assert 'streamer_cache_reads_total{cache="values",outcome="memory"} 1.0' in text
+    assert 'streamer_cache_reads_total{cache="values",outcome="miss"} 1.0' in text
+    assert 'streamer_cache_memory_bytes{cache="values"} 5.0' in text

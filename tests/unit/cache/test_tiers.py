@@ -150,3 +150,14 @@ def test_processes_share_one_directory(tmp_path: Path) -> None:
 
     assert [process.exitcode for process in processes] == [0, 0]
     assert DiskTier(tmp_path, 50_000).get("n3", 0) == b"\x03" * 1000
+
+
+async def test_a_value_from_the_disk_expires_in_memory_when_it_expires_there(tmp_path: Path) -> None:
+    clock = ManualClock()
+    await tiers(tmp_path, clock).put("a", b"1", expires=clock.now().timestamp() + 10)
+    other = tiers(tmp_path, clock)
+    assert await other.get("a") == b"1"  # from the disk, and now in its memory too
+
+    await clock.advance(11)
+
+    assert await other.get("a") is None

@@ -6,14 +6,16 @@ from datetime import date
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lake_builder import TICKS
+from lake_builder import TICKS, tick_layout
 
 from streamer.commit.position import Gap
 from streamer.lake.chain import Complete, Extent, Hole, Link, Overlap, uncovered, walk
-from streamer.lake.inventory import Folder, Inventory, LakeFile, Lineage, ListedBatch, path_date
+from streamer.lake.folder_days import FolderDays, guessed_date
+from streamer.lake.inventory import Folder, Inventory, LakeFile, Lineage, ListedBatch
 from streamer.records import BatchRange
 
 LINEAGE = Lineage(TICKS, 0)
+FOLDER = Folder("ticks", "date=2026-01-03", "parquet", False, date(2026, 1, 3))
 CUTS = st.lists(st.integers(1, 50), min_size=1, max_size=12)
 
 
@@ -21,7 +23,7 @@ def batches(cuts: list[int], start: int = 0) -> list[ListedBatch]:
     made = []
     for length in cuts:
         range_ = BatchRange(TICKS, start, start + length)
-        made.append(ListedBatch(range_, (LakeFile(Folder("ticks", "date=2026-01-03", "parquet", False), range_, 1),)))
+        made.append(ListedBatch(range_, (LakeFile(FOLDER, range_, 1),)))
         start += length
     return made
 
@@ -95,11 +97,31 @@ def test_the_inventory_gives_back_every_key_it_was_given() -> None:
     assert (inventory.files, inventory.bytes, [item.key for item in inventory.foreign]) == (4, 20, ["raw/ticks/readme"])
 
 
+def test_a_symbol_that_looks_like_a_day_is_no_day() -> None:
+    days = FolderDays([tick_layout(), tick_layout("frames", path="{symbol}"), tick_layout("bars", path="date={date}")])
+
+    assert days.day("ticks", "symbol=CALL-2026-01-03/date=2026-01-04") == date(2026, 1, 4)
+    assert days.symbol("ticks", "symbol=CALL-2026-01-03/date=2026-01-04") == "CALL-2026-01-03"
+    assert (days.day("frames", "PUT_2026-01-03_X"), days.symbol("frames", "PUT_2026-01-03_X")) == (None, "PUT_2026-01-03_X")
+    assert days.day("bars", "date=2026-01-04") == date(2026, 1, 4)
+    assert days.symbol("bars", "date=2026-01-04") is None
+    assert days.day("ticks", "date=2026-01-05", dead_letters=True) == date(2026, 1, 5)
+    assert days.day("ticks", "written/by/somebody/2026-01-03") is None
+    assert days.day("lost", "symbol=A/date=2026-01-04") == date(2026, 1, 4)  # of a stream whose layout is lost
+
+
+def test_templates_that_disagree_leave_the_day_open() -> None:
+    days = FolderDays([tick_layout(path="%Y-%m-%d/{symbol}"), tick_layout(path="{symbol}/%Y-%m-%d")])
+
+    assert days.day("ticks", "2026-01-03/2026-01-04") is None
+    assert days.day("ticks", "A/2026-01-04") == date(2026, 1, 4)
+
+
 def test_the_usual_spellings_of_a_day_are_read() -> None:
     day = date(2026, 1, 3)
 
-    assert {path_date(p) for p in ("symbol=A/date=2026-01-03", "2026-01-03", "2026/01/03/x", "year=2026/month=1/day=3")} == {
+    assert {guessed_date(p) for p in ("symbol=A/date=2026-01-03", "2026-01-03", "2026/01/03/x", "year=2026/month=1/day=3")} == {
         day
     }
-    assert path_date("symbol=A") is None
-    assert path_date("date=2026-13-45") is None
+    assert guessed_date("symbol=A") is None
+    assert guessed_date("date=2026-13-45") is None

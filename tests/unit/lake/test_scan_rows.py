@@ -15,6 +15,8 @@ from streamer.errors import Damaged, Invalid
 from streamer.lake.instant import parse_day, parse_instant
 from streamer.lake.ndjson_rows import parse_rows
 from streamer.lake.path_filter import PathFilter
+from streamer.lake.reader import Reader
+from streamer.lake.request import ReadRequest
 from streamer.lake.scan import Query, prepare_scan
 from streamer.lake.stored_file import decompressed
 from streamer.layout import Column, Format, Layout, arrow_type
@@ -28,9 +30,9 @@ from streamer.write.partition_path import PartitionPath
 FORMATS: tuple[Format, ...] = ("parquet", "ndjson.zst", "ndjson.gz")
 
 
-async def rows(store: Store, query: Query) -> list[dict[str, object]]:
-    scan = await prepare_scan(store, query)
-    return [row async for batch in scan.batches() for row in batch.to_pylist()]
+async def rows(store: Store, request: ReadRequest) -> list[dict[str, object]]:
+    prepared = await Reader(store).prepare(request)
+    return [row async for batch in prepared.unsorted_batches() for row in batch.to_pylist()]
 
 
 @pytest.fixture
@@ -42,7 +44,7 @@ def store() -> MemoryStore:
 async def test_every_row_comes_back_exactly_as_it_was_written(store: MemoryStore, format_: Format) -> None:
     await small_lake(store, tick_layout(format_=format_))
 
-    found = await rows(store, Query("ticks"))
+    found = await rows(store, ReadRequest("ticks"))
 
     expected = [
         t
@@ -70,7 +72,7 @@ async def test_pruning_never_changes_the_answer(
     begin = START + timedelta(minutes=start * 37) if start is not None else None
     end = (begin or START) + timedelta(minutes=length * 37) if length is not None else None
 
-    found = await rows(store, Query("ticks", begin, end, symbols, ("_offset",)))
+    found = await rows(store, ReadRequest("ticks", begin, end, symbols, ("_offset",)))
 
     expected = [
         t.offset
@@ -115,10 +117,10 @@ async def test_only_folders_that_can_hold_a_row_are_listed_and_read() -> None:
     store.read.clear()
 
     await rows(
-        store, Query("ticks", datetime(2026, 1, 4, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC), frozenset({"ETH/USDT"}))
+        store, ReadRequest("ticks", datetime(2026, 1, 4, tzinfo=UTC), datetime(2026, 1, 5, tzinfo=UTC), frozenset({"ETH/USDT"}))
     )
 
-    assert store.prefixes[-1] == "raw/ticks/symbol=ETH%2FUSDT/date="
+    assert [prefix for prefix in store.prefixes if prefix.startswith("raw/")] == ["raw/ticks/symbol=ETH%2FUSDT/date="]
     assert all("symbol=ETH%2FUSDT/date=2026-01-04/" in key for key in store.read if key.startswith("raw/"))
 
 
@@ -127,17 +129,17 @@ async def test_a_limit_ends_the_work_early() -> None:
     await small_lake(store)
     store.read.clear()
 
-    found = await rows(store, Query("ticks", limit=2))
+    found = await rows(store, ReadRequest("ticks", limit=2))
 
     assert len(found) == 2
     assert len([key for key in store.read if key.startswith("raw/")]) == 1
-    assert await rows(store, Query("ticks", limit=0)) == []
+    assert await rows(store, ReadRequest("ticks", limit=0)) == []
 
 
 async def test_columns_come_in_the_order_asked_for_and_unknown_ones_are_refused(store: MemoryStore) -> None:
     await small_lake(store)
 
-    found = await rows(store, Query("ticks", columns=("price", "symbol"), limit=1))
+    found = await rows(store, ReadRequest("ticks", columns=("price", "symbol"), limit=1))
 
     assert list(found[0]) == ["price", "symbol"]
     with pytest.raises(Invalid, match="no column prise"):
@@ -156,7 +158,7 @@ async def test_a_column_that_was_added_later_is_null_in_older_rows(store: Memory
     lake.table = lambda ticks: _with_bid(table, new, ticks)  # type: ignore[method-assign]
     await lake.batch(ticks_of(range(3, 6)))
 
-    found = await rows(store, Query("ticks", columns=("_offset", "bid")))
+    found = await rows(store, ReadRequest("ticks", columns=("_offset", "bid")))
 
     assert {row["_offset"]: row["bid"] for row in found} == {0: None, 1: None, 2: None, 3: 0.5, 4: 0.5, 5: 0.5}
 
@@ -188,7 +190,7 @@ async def test_a_file_that_cannot_be_read_is_damage_and_names_its_key(store: Mem
     await store.put(key, b"nothing", mode=Overwrite())
 
     with pytest.raises(Damaged) as caught:
-        await rows(store, Query("ticks"))
+        await rows(store, ReadRequest("ticks"))
 
     assert caught.value.context["key"] == key
 
@@ -211,7 +213,7 @@ async def test_a_raw_stream_is_filtered_by_kafkas_own_time(store: MemoryStore) -
     lake.table = table  # type: ignore[method-assign]
     await lake.batch(ticks_of(range(10), every_seconds=3600))
 
-    found = await rows(store, Query("frames", START + timedelta(hours=2), START + timedelta(hours=5)))
+    found = await rows(store, ReadRequest("frames", START + timedelta(hours=2), START + timedelta(hours=5)))
 
     assert [row["_offset"] for row in found] == [2, 3, 4]
     with pytest.raises(Invalid, match="no column symbol"):
@@ -305,7 +307,7 @@ async def test_symbols_and_templates_that_contain_one_another_give_no_row_twice(
         await lake.batch(ticks)
 
     for end in (None, START + timedelta(days=1)):
-        query = Query("ticks", START, end, frozenset({"A", "A-", "A-x"}), ("_partition", "_offset"))
+        query = ReadRequest("ticks", START, end, frozenset({"A", "A-", "A-x"}), ("_partition", "_offset"))
         found = await rows(store, query)
         kept = [t for t in ticks_of(range(30), every_seconds=7200) if end is None or t.at < end]
         assert sorted((r["_partition"], r["_offset"]) for r in found) == [(p, t.offset) for p in range(3) for t in kept]

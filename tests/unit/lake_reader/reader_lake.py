@@ -116,7 +116,7 @@ def build_on_disk(path: Path, *, closed: bool, template: str = "symbol={symbol}/
     async def work() -> list[dict[str, object]]:
         store = DirectoryStore(path, ManualClock(), create=True)
         await store.prepare()
-        await three_days(store, ("BTCUSDT", "ETH/USDT", "ação"), tick_layout(path=template))
+        await three_days(store, ("BTCUSDT", "ETH/USDT", "ação", "CALL-2026-01-05"), tick_layout(path=template))
         if closed:
             await set_through(store, utc(4, 1))
             await close_day(store, DAY)

@@ -129,3 +129,14 @@ async def test_a_limit_and_columns_apply_to_bars(store: CountingStore) -> None:
     assert found.num_rows == 3
     with pytest.raises(Invalid, match="no column price"):
         await bars(store, "1h", columns=["price"])
+
+
+async def test_only_complete_leaves_out_the_bar_that_can_still_change(store: CountingStore) -> None:
+    ticks = await three_days(store)
+    await set_through(store, utc(4, 6, 50))
+
+    found = as_tuples(await bars(store, "4h", only_complete=True))
+    later = as_tuples(await bars(store, "4h", only_complete=True, start="2026-01-04T06:00"))
+
+    assert found == [bar for bar in plain_bars(ticks, timedelta(hours=4)) if bar[0] < utc(4, 4)]
+    assert later == []

@@ -54,6 +54,7 @@ def test_what_cannot_be_is_refused(environment: dict[str, str]) -> None:
 
 
 def test_auto_takes_the_directory_where_no_bucket_is_named_and_says_so(tmp_path: Path) -> None:
+    structlog.reset_defaults()  # a test of a command may have decided how the whole process logs
     with structlog.testing.capture_logs() as logs, Lake.from_env({"LOCAL_STORAGE_PATH": str(tmp_path / "new")}) as lake:
         assert lake.url.endswith("/new")
     assert [(line["event"], line["reason"]) for line in logs] == [("lake_opened", "no bucket is named")]

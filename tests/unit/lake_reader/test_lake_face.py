@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -61,6 +62,25 @@ def test_batches_come_one_by_one_and_may_be_left_early(lake: Lake) -> None:
     assert next(batches).num_rows > 0
     batches.close()
     assert lake.latest("ticks") is not None
+
+
+def test_closing_the_lake_ends_what_other_threads_wait_for_and_twice_is_no_error(folder: Path) -> None:
+    opened = Lake.open(str(folder), cache=None)
+    waits = threading.Event()
+
+    async def forever() -> None:
+        waits.set()
+        await asyncio.Event().wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(opened._loop.run, forever())
+        assert waits.wait(10)
+        opened.close()
+        with pytest.raises(Invalid, match="closed while"):
+            waiting.result(10)
+    opened.close()
+    with pytest.raises(Invalid, match="lake is closed"):
+        opened.ticks()
 
 
 def test_pandas_and_polars_take_the_rows(lake: Lake) -> None:

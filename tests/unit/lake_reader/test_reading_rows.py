@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streamer.commit.layouts import LayoutDocuments
 from streamer.errors import Damaged, Invalid, Unavailable
 from streamer.lake.reader import Reader
 from streamer.lake.request import ReadRequest
-from streamer.layout import Format
+from streamer.layout import Column, Format, Layout
 from streamer.records import TopicPartition
 from streamer.store.contract import Overwrite
 from streamer.store.memory import MemoryStore
@@ -135,7 +136,7 @@ async def test_of_a_large_file_only_the_columns_and_row_groups_needed_are_fetche
     await close_day(store, DAY)
     key = "ticks/BTCUSDT/2026-01-03.parquet"
     reader = Reader(store)
-    await reader.prepare(request())
+    await (await reader.prepare(request())).plan()
     store.forget()
 
     prepared = await reader.prepare(request(start=utc(3, 0), end=utc(3, 1), columns=["price"]))
@@ -212,6 +213,18 @@ async def test_a_filter_that_does_not_fit_is_refused(store: CountingStore, where
 
     with pytest.raises(Invalid, match="filter"):
         await rows_of(store, request(where=where))
+
+
+async def test_a_filter_works_beside_a_column_that_changed_its_type(store: CountingStore) -> None:
+    await LakeBuilder(store, tick_layout()).batch(ticks_every(1, 4))
+    other = Layout("ticks", "tick", (*tick_layout().columns[:2], Column("quantity", "bool")), tick_layout().path)
+    await LayoutDocuments(store).ensure(other)
+
+    found = await rows_of(store, request(where=("price", ">", 101), columns=["_offset", "price"]))
+
+    assert found == [row for row in await rows_of(store, request(columns=["_offset", "price"])) if row["price"] > 101]  # type: ignore[operator]
+    with pytest.raises(Invalid, match="filter"):
+        await rows_of(store, request(where=("quantity", ">", 1), columns=["_offset"]))
 
 
 async def test_as_of_leaves_out_what_kafka_did_not_have_yet(store: CountingStore) -> None:
@@ -293,7 +306,7 @@ async def test_a_damaged_file_is_named(store: CountingStore) -> None:
 async def test_a_file_that_vanishes_while_reading_is_never_passed_over(store: CountingStore) -> None:
     await three_days(store)
     prepared = await Reader(store).prepare(request())
-    pieces = await prepared.pieces()
+    pieces = (await prepared.plan()).pieces
     await store.delete(pieces[-1].info.key)
 
     with pytest.raises(Unavailable, match="taken away"):
@@ -303,7 +316,7 @@ async def test_a_file_that_vanishes_while_reading_is_never_passed_over(store: Co
 async def test_a_day_that_is_closed_while_it_is_read_asks_to_read_again(store: CountingStore) -> None:
     await three_days(store)
     prepared = await Reader(store).prepare(request())
-    pieces = await prepared.pieces()
+    pieces = (await prepared.plan()).pieces
     await set_through(store, utc(4, 1))
     await close_day(store, DAY)
     for key in [key for key in store.bodies if key.startswith("raw/") and "2026-01-03" in key]:
