@@ -73,6 +73,11 @@ class RetentionSection(Section):
     dead_letters: Days = Field(
         default=None, description="Files below `dead-letters/`, so long after the end of their day. Never where not set."
     )
+    snapshots: Days = Field(
+        default=None,
+        description="Older versions of feature histories (`history.keep`), so long after the end of the day on which they were "
+        "written; the newest stays. Never where not set.",
+    )
     dry_run: bool = Field(
         default=True, description="Only log what would be removed. Set it to false when the log is as you want it."
     )

@@ -7,6 +7,7 @@ from typing import cast
 from streamer.archive.interval import Interval
 from streamer.archive.retention import RetentionSettings
 from streamer.archive.settings import ArchivedSchema, ArchivedStream, ArchiveSettings, Recipe
+from streamer.config.quality_rules import quality_rules
 from streamer.config.settings import Settings
 from streamer.errors import Invalid
 
@@ -27,7 +28,8 @@ def archive_settings(settings: Settings) -> ArchiveSettings:
                 f"archive.streams names {name!r}, which is no enabled stream of ticks, signals or features",
                 hint=f"there are {known or 'none'}",
             )
-        streams.append(ArchivedStream(name, stream.topic or name, cast("ArchivedSchema", stream.schema_name)))
+        schema, rules = cast("ArchivedSchema", stream.schema_name), quality_rules(stream.quality)
+        streams.append(ArchivedStream(name, stream.topic or name, schema, rules))
     return ArchiveSettings(
         streams=tuple(streams),
         recipe=Recipe(tuple(map(Interval.parse, section.intervals)), section.fill, section.gap_threshold),
@@ -42,7 +44,7 @@ def archive_settings(settings: Settings) -> ArchiveSettings:
 def retention_settings(settings: Settings) -> RetentionSettings | None:
     """What is removed of certified days; None where nothing is."""
     section = settings.retention
-    if section.raw is None and section.dead_letters is None:
+    if section.raw is None and section.dead_letters is None and section.snapshots is None:
         return None
-    # Longer than any PUT can be under way: the deadline of one try, and the retries around it, many times over.
-    return RetentionSettings(section.raw, section.dead_letters, dry_run=section.dry_run)
+    documents = tuple(s.history.document for s in settings.enabled_streams.values() if s.history is not None)
+    return RetentionSettings(section.raw, section.dead_letters, section.dry_run, section.snapshots, documents)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
+from streamer.clock import SystemClock
 from streamer.config.settings import Settings
+from streamer.secrets.settings import ManagerSettings
+from streamer.secrets.sources import key_source, login_source
 from streamer.source.settings import KafkaSettings
 from streamer.store.s3_settings import S3Settings
 
@@ -32,9 +35,12 @@ def kafka_settings(settings: Settings) -> KafkaSettings:
         sasl_mechanism=kafka.sasl_mechanism,
         sasl_username=kafka.sasl_username,
         sasl_password=_open(kafka.sasl_password),
+        login=login_source(kafka.credentials, manager_settings(settings), SystemClock()) if kafka.credentials else None,
         ssl_cafile=kafka.ssl_cafile,
         ssl_certfile=kafka.ssl_certfile,
         ssl_keyfile=kafka.ssl_keyfile,
+        ssl_key_password=_open(kafka.ssl_key_password),
+        aws_region=settings.s3.region,
         prefetch_budget_bytes=min(PREFETCH_BYTES_MAX, settings.memory.budget // PREFETCH_SHARE),
         read_mode=kafka.read_mode,
     )
@@ -49,11 +55,24 @@ def s3_settings(settings: Settings) -> S3Settings:
         access_key_id=_open(s3.access_key_id),
         secret_access_key=_open(s3.secret_access_key),
         session_token=_open(s3.session_token),
+        key_source=key_source(s3.credentials, manager_settings(settings), SystemClock()) if s3.credentials else None,
         expected_bucket_owner=settings.lake.expected_bucket_owner,
         server_side_encryption=settings.lake.server_side_encryption,
         kms_key_id=settings.lake.kms_key_id,
+        kms_bucket_key=settings.lake.kms_bucket_key,
+        at_least_once=settings.lake.allow_at_least_once,
         request_seconds=s3.request_timeout,
         max_connections=settings.uploads.concurrency + SPARE_CONNECTIONS,
+    )
+
+
+def manager_settings(settings: Settings) -> ManagerSettings:
+    """How Secrets Manager is reached."""
+    return ManagerSettings(
+        region=settings.secrets.region or settings.s3.region,
+        region_is_stated=settings.secrets.region is not None,
+        endpoint_url=settings.secrets.endpoint_url,
+        refresh_seconds=settings.secrets.refresh,
     )
 
 

@@ -98,8 +98,11 @@ def _rows(below: Path, path: Path, section: type[Section]) -> Iterator[str]:
     for name, field in fields(section).items():
         inner = node(field.annotation)
         here, full = (*below, name), (*path, name)
+        named = node(inner.values) if isinstance(inner, Names) else None
         if isinstance(inner, type):
             yield from _rows(here, full, inner)
+        elif isinstance(named, type):
+            yield from _rows((*here, "NAME"), (*full, "NAME"), named)
         else:
             cells = (f"`{'.'.join(here)}`", _type(field), _default(field), _variables(full), field.description or "")
             yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
@@ -135,6 +138,8 @@ def _default(field: FieldInfo) -> str:
     value, kind = field.default, meaning(field)
     if value is None or value == ():
         return "not set" if value is None else "none"
+    if isinstance(value, tuple):
+        return f"`{', '.join(value)}`"
     if kind in ("size", "duration"):
         return f"`{format_size(value) if kind == 'size' else format_duration(value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"

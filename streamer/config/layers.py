@@ -33,10 +33,14 @@ WELL_KNOWN: tuple[tuple[str, Path], ...] = (
     ("AWS_DEFAULT_REGION", ("s3", "region")),
     ("AWS_ENDPOINT_URL_S3", ("s3", "endpoint_url")),
     ("AWS_ENDPOINT_URL", ("s3", "endpoint_url")),
+    ("AWS_ENDPOINT_URL_SECRETS_MANAGER", ("secrets", "endpoint_url")),
+    ("AWS_ENDPOINT_URL", ("secrets", "endpoint_url")),
 )
 """Variables that other tools use, too. The first that is set, and not empty, counts."""
 
-_CREDENTIALS: frozenset[Path] = frozenset({("s3", "access_key_id"), ("s3", "secret_access_key"), ("s3", "session_token")})
+_CREDENTIALS: frozenset[Path] = frozenset(
+    {("s3", "access_key_id"), ("s3", "secret_access_key"), ("s3", "session_token"), ("s3", "credentials")}
+)
 _SEPARATOR = re.compile(r"__(?!_)")  # a name may end in an underscore, none begins with one
 
 

@@ -30,6 +30,24 @@ OptionalSecret = Annotated[SecretStr | None, BeforeValidator(none_if_empty), Mea
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,254}", re.ASCII)  # what S3 once allowed, and the client still does
 
 
+SECRETS_MANAGER = "secretsmanager:"
+_SECRET_NAME = re.compile(
+    r"[A-Za-z0-9/_+=.@-]{1,512}|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\d{12}:secret:[A-Za-z0-9/_+=.@-]{1,520}", re.ASCII
+)
+
+
+def check_secret(value: str | None) -> str | None:
+    """A secret's place. Raises `ValueError` without repeating the value, which may be the secret itself."""
+    if value is not None and not (
+        value.startswith(SECRETS_MANAGER) and _SECRET_NAME.fullmatch(value.removeprefix(SECRETS_MANAGER))
+    ):
+        raise ValueError("write secretsmanager:NAME, or secretsmanager: and the secret's ARN")
+    return value
+
+
+SecretPlace = Annotated[str | None, BeforeValidator(none_if_empty), AfterValidator(check_secret), Meaning("text")]
+
+
 def available_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -87,24 +105,44 @@ class KafkaSection(Section):
     security_protocol: Annotated[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"], BeforeValidator(parse_upper)] = (
         Field(default="PLAINTEXT", description="TLS and authentication of the connection.")
     )
-    sasl_mechanism: Annotated[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"], BeforeValidator(parse_upper)] = Field(
-        default="PLAIN", description="How `sasl_username` and `sasl_password` are presented, where the protocol is a SASL one."
+    sasl_mechanism: Annotated[
+        Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "AWS_MSK_IAM"], BeforeValidator(parse_upper)
+    ] = Field(
+        default="PLAIN",
+        description="How `sasl_username` and `sasl_password` are presented, where the protocol is a SASL one. `AWS_MSK_IAM` "
+        "presents the identity of the AWS credential chain instead, to Amazon MSK.",
     )
     sasl_username: OptionalText = Field(default=None, description="The user, where the protocol is a SASL one.")
     sasl_password: OptionalSecret = Field(
         default=None, description="Its password. Better set by the environment than in a file."
+    )
+    credentials: SecretPlace = Field(
+        default=None,
+        description="User and password from AWS Secrets Manager instead: `secretsmanager:NAME`. A new one needs no restart.",
     )
     ssl_cafile: OptionalText = Field(
         default=None, description="PEM file with the authorities to trust, instead of the system's."
     )
     ssl_certfile: OptionalText = Field(default=None, description="PEM file with the client's certificate, for mutual TLS.")
     ssl_keyfile: OptionalText = Field(default=None, description="PEM file with its key, where `ssl_certfile` does not hold it.")
+    ssl_key_password: OptionalSecret = Field(default=None, description="Password of that key, where it is encrypted.")
 
     @model_validator(mode="after")
     def _security_fits_together(self) -> Self:
         sasl = self.security_protocol.startswith("SASL_")
-        if sasl and not (self.sasl_username and self.sasl_password):
-            raise ValueError(f"security_protocol {self.security_protocol} needs kafka.sasl_username and kafka.sasl_password")
+        if self.credentials and (self.sasl_username or self.sasl_password):
+            raise ValueError("set credentials, or sasl_username and sasl_password, not both")
+        if self.credentials and not sasl:
+            raise ValueError(f"credentials are not used with security_protocol {self.security_protocol}: set it to SASL_SSL")
+        if sasl and self.sasl_mechanism == "AWS_MSK_IAM":
+            if self.security_protocol != "SASL_SSL":
+                raise ValueError('sasl_mechanism AWS_MSK_IAM needs security_protocol = "SASL_SSL"')
+            if self.sasl_username or self.sasl_password or self.credentials:
+                raise ValueError("AWS_MSK_IAM asks the AWS chain who we are: remove sasl_username, sasl_password, credentials")
+        elif sasl and not self.credentials and not (self.sasl_username and self.sasl_password):
+            raise ValueError(
+                f"security_protocol {self.security_protocol} needs kafka.sasl_username and sasl_password, or kafka.credentials"
+            )
         if not sasl and (self.sasl_username or self.sasl_password):
             raise ValueError(
                 f"sasl_username and sasl_password are not used with security_protocol {self.security_protocol}: "
@@ -114,8 +152,8 @@ class KafkaSection(Section):
             raise ValueError(
                 f"ssl_* files are not used with security_protocol {self.security_protocol}: set it to SSL or SASL_SSL"
             )
-        if self.ssl_keyfile and not self.ssl_certfile:
-            raise ValueError("ssl_keyfile needs ssl_certfile")
+        if (self.ssl_keyfile or self.ssl_key_password) and not self.ssl_certfile:
+            raise ValueError("ssl_keyfile and ssl_key_password need ssl_certfile")
         return self
 
 
@@ -175,11 +213,18 @@ class LakeSection(Section):
     kms_key_id: OptionalText = Field(
         default=None, description="The key, where `server_side_encryption` is `aws:kms`; S3's own where not set."
     )
+    kms_bucket_key: Annotated[bool | None, BeforeValidator(none_if_empty), Meaning("true or false")] = Field(
+        default=None,
+        description="Whether S3 may keep a key of the bucket's for a while, which asks KMS, and costs, less; the bucket's own "
+        "default where not set.",
+    )
 
     @model_validator(mode="after")
     def _key_is_used(self) -> Self:
         if self.kms_key_id and self.server_side_encryption != "aws:kms":
             raise ValueError('kms_key_id is only used with server_side_encryption = "aws:kms"')
+        if self.kms_bucket_key is not None and self.server_side_encryption != "aws:kms":
+            raise ValueError('kms_bucket_key is only used with server_side_encryption = "aws:kms"')
         return self
 
 
@@ -203,6 +248,11 @@ class S3Section(Section):
         default=None, description="Its secret. Better set by the environment than in a file."
     )
     session_token: OptionalSecret = Field(default=None, description="Session token, where the keys are temporary ones.")
+    credentials: SecretPlace = Field(
+        default=None,
+        description="Keys from AWS Secrets Manager instead: `secretsmanager:NAME`. New ones need no restart. `AWS_...` keys "
+        "are then those that Secrets Manager itself is asked with.",
+    )
     region: OptionalText = Field(default=None, description="The bucket's region; found by the AWS chain where not set.")
     endpoint_url: Annotated[str | None, BeforeValidator(none_if_empty), AfterValidator(check_endpoint_url), Meaning("text")] = (
         Field(default=None, description="Another S3 server, such as MinIO: `http://host:port`.")
@@ -217,6 +267,8 @@ class S3Section(Section):
             raise ValueError("set access_key_id and secret_access_key together, or neither")
         if self.session_token is not None and self.access_key_id is None:
             raise ValueError("session_token needs access_key_id and secret_access_key")
+        if self.credentials is not None and self.access_key_id is not None:
+            raise ValueError("set credentials, or access_key_id and secret_access_key, not both")
         return self
 
 

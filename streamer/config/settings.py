@@ -12,6 +12,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from streamer.config.archive import ArchiveSection, RetentionSection
+from streamer.config.quality import AlertsSection
 from streamer.config.sections import (
     HttpSection,
     KafkaSection,
@@ -25,6 +26,7 @@ from streamer.config.sections import (
     UploadsSection,
     WorkersSection,
 )
+from streamer.config.setup import BucketSection, LifecycleSection, SecretsSection, TopicsSection
 from streamer.config.stream import BUILT_IN, STREAM_NAME, StreamSection
 from streamer.config.tree import Path, field_at, meaning
 from streamer.config.values import format_duration, format_size
@@ -62,7 +64,12 @@ class Settings(Section):
     streams: dict[str, StreamSection] = Field(default_factory=_built_in_streams, description="Which topics are kept, and how.")
     archive: ArchiveSection = Field(default_factory=ArchiveSection, description="How days are closed.")
     retention: RetentionSection = Field(default_factory=RetentionSection, description="What is removed of closed days.")
+    alerts: AlertsSection = Field(default_factory=AlertsSection, description="Alerts to a Kafka topic.")
     models: ModelsSection = Field(default_factory=ModelsSection, description="Model checkpoints.")
+    bucket: BucketSection = Field(default_factory=BucketSection, description="The bucket as `streamer init` makes it.")
+    lifecycle: LifecycleSection = Field(default_factory=LifecycleSection, description="What becomes of old objects.")
+    topics: TopicsSection = Field(default_factory=TopicsSection, description="Topics that `streamer init` creates.")
+    secrets: SecretsSection = Field(default_factory=SecretsSection, description="Where secrets are.")
 
     _origins: Mapping[Path, str] = PrivateAttr(default_factory=dict)
 
@@ -83,6 +90,11 @@ class Settings(Section):
                     f"or switch one off with enabled = false"
                 )
             owners[topic] = name
+        watched = owners.get(self.alerts.topic or "")
+        if watched is not None and self.streams[watched].quality:
+            raise ValueError(
+                f"alerts.topic is the topic of streams.{watched}, whose quality rules would raise alerts about alerts"
+            )
         documents: dict[str, str] = {}
         for name, stream in self.enabled_streams.items():
             if stream.history is not None and (other := documents.setdefault(stream.history.document, name)) != name:
@@ -111,10 +123,9 @@ class Settings(Section):
         return tuple(found)
 
     @property
-    def secrets(self) -> tuple[str, ...]:
+    def hidden_values(self) -> tuple[str, ...]:
         """The values that must never be shown or logged."""
-        given = (self.kafka.sasl_password, self.s3.secret_access_key, self.s3.session_token)
-        return tuple(secret.get_secret_value() for secret in given if secret is not None)
+        return tuple(secret.get_secret_value() for secret in _secrets_in(self))
 
     def with_origins(self, origins: Mapping[Path, str]) -> Self:
         """The same settings, knowing where each value came from."""
@@ -140,6 +151,18 @@ class Settings(Section):
         else:
             shown, text = _shown(value, meaning(field_at(type(self), path)))
             yield Entry(".".join(path), shown, text, self.origin(path))
+
+
+def _secrets_in(value: Any) -> Iterator[SecretStr]:
+    if isinstance(value, SecretStr):
+        yield value
+    elif isinstance(value, Section):
+        for name in type(value).model_fields:
+            if name != "access_key_id":  # it names who signed, as a user name does, and AWS's own errors have it
+                yield from _secrets_in(getattr(value, name))
+    elif isinstance(value, Mapping | list | tuple):
+        for inner in value.values() if isinstance(value, Mapping) else value:
+            yield from _secrets_in(inner)
 
 
 def _shown(value: Any, kind: str) -> tuple[Any, str]:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
+from streamer.config.quality import QualityRuleSection, check_rule_names
 from streamer.config.sections import Section
 from streamer.config.values import Duration, Meaning, Size, TextList, at_least, none_if_empty, parse_lower, parse_rule
 
@@ -117,6 +118,9 @@ class StreamSection(Section):
         default=(),
         description='What must hold of a row, such as `"price > 0"`; else it is a dead letter. A null passes.',
     )
+    quality: dict[str, QualityRuleSection] = Field(
+        default_factory=dict, description="Data quality rules, by name, and what becomes of records that break them."
+    )
     allowed_lateness: Duration = Field(
         default=0.0, description="How long after its time a record may arrive before the day counts as complete."
     )
@@ -136,6 +140,12 @@ class StreamSection(Section):
             parse_rule(rule)
         return value
 
+    @field_validator("quality")
+    @classmethod
+    def _rules_have_names(cls, value: dict[str, QualityRuleSection]) -> dict[str, QualityRuleSection]:
+        check_rule_names(value)
+        return value
+
     @field_validator("columns", "aliases")
     @classmethod
     def _names_are_possible(cls, value: dict[str, object]) -> dict[str, object]:
@@ -146,8 +156,10 @@ class StreamSection(Section):
 
     @model_validator(mode="after")
     def _raw_has_no_columns(self) -> Self:
-        if self.schema_name == "raw" and (self.columns or self.aliases or self.rules):
-            raise ValueError("the schema raw keeps the bytes as they came: it takes no columns, aliases or rules")
+        if self.schema_name == "raw" and (self.columns or self.aliases or self.rules or self.quality):
+            raise ValueError(
+                "the schema raw keeps the bytes as they came: it takes no columns, aliases or rules, nor quality rules"
+            )
         return self
 
     @model_validator(mode="after")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from streamer.config.quality_rules import demand_fitting, layout_checks, quality_rules
 from streamer.config.settings import Settings
 from streamer.config.stream import PATHS, HistorySection, StreamSection
 from streamer.config.values import parse_rule
@@ -31,6 +32,7 @@ def _stream(name: str, section: StreamSection) -> Stream:
     except Invalid as error:
         raise Invalid(f"streams.{name}: {error.message}", hint=error.hint, **error.context) from error
     cut = section.cut
+    rules = quality_rules(section.quality)
     return Stream(
         name=name,
         topic=section.topic or name,
@@ -38,6 +40,7 @@ def _stream(name: str, section: StreamSection) -> Stream:
         cut=CutLimits(rows=cut.rows, bytes=cut.bytes, age_seconds=cut.age, idle_seconds=cut.idle),
         allowed_lateness_seconds=section.allowed_lateness,
         history=_history(section.history) if section.history is not None else None,
+        quality=rules,
     )
 
 
@@ -62,7 +65,8 @@ def _layout(name: str, section: StreamSection) -> Layout:
     )
     path = PATHS[section.schema_name] if section.path is None else section.path
     PartitionPath.parse(path, columns)
-    return Layout(
+    rules = quality_rules(section.quality)
+    layout = Layout(
         stream=name,
         schema=section.schema_name,
         columns=columns,
@@ -71,7 +75,10 @@ def _layout(name: str, section: StreamSection) -> Layout:
         unknown=section.unknown,
         timestamp_fallback=section.timestamp_fallback,
         rules=tuple(_rule(text, columns) for text in section.rules),
+        checks=layout_checks(rules),
     )
+    demand_fitting(rules, layout)
+    return layout
 
 
 def _rule(text: str, columns: tuple[Column, ...]) -> Rule:
