@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from streamer.alerts import Alerts, NoAlerts
 from streamer.batch.memory_budget import MemoryBudget
 from streamer.clock import Clock
 from streamer.commit.layouts import LayoutDocuments
 from streamer.commit.written import WrittenPartitions
 from streamer.decode.contract import Decoder
 from streamer.features.histories import Histories
+from streamer.judged import judged
 from streamer.layout import Layout
 from streamer.metrics import Metrics
 from streamer.source.contract import Source
@@ -28,13 +31,14 @@ class Recipe:
 
     def __init__(self, layout: Layout, make_decoder: Callable[[Layout], Decoder]) -> None:
         self.layout = layout
-        self.decoder = make_decoder(layout)
+        self.decoder = judged(make_decoder, layout)
         self.writer = BatchWriter(layout)
 
 
 @dataclass(frozen=True, slots=True)
 class Kit:
-    """What a partition works with. `start_from` counts only where the lake has no position."""
+    """What a partition works with. `start_from` counts only where the lake has no position. `freed` is set by a partition that
+    can take records again, or has let go of memory: what the poll under way asks for is out of date then."""
 
     source: Source
     store: Store
@@ -49,6 +53,8 @@ class Kit:
     make_decoder: Callable[[Layout], Decoder]
     host: str
     start_from: StartFrom = "earliest"
+    alerts: Alerts = field(default_factory=NoAlerts)
+    freed: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 def assemble(
@@ -63,6 +69,7 @@ def assemble(
     budget_bytes: int = 256 << 20,
     upload_slots: int = 16,
     start_from: StartFrom = "earliest",
+    alerts: Alerts | None = None,
 ) -> Kit:
     """A kit around a source and a store. The daemon passes the real ones, a simulation their twins."""
     budget = MemoryBudget(budget_bytes)
@@ -80,4 +87,5 @@ def assemble(
         make_decoder=make_decoder,
         host=host,
         start_from=start_from,
+        alerts=alerts or NoAlerts(),
     )

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from streamer.alerts import Alert
 from streamer.batch.open_batch import OpenBatch
 from streamer.clock import backoff_seconds
 from streamer.commit.ownership import Ownership
@@ -25,6 +26,7 @@ from streamer.features.last_rows import LastRows
 from streamer.features.partition_history import PartitionHistory
 from streamer.layout import TIMESTAMP
 from streamer.log_events import LogEvent
+from streamer.partition_quality import Looked, PartitionQuality
 from streamer.records import CutReason, TopicPartition
 from streamer.streams import Stream
 from streamer.upload import Uploaded
@@ -59,6 +61,7 @@ class CutBatch:
     uploaded: Uploaded | None = None
     newest_event: datetime | None = None
     history: LastRows | None = None
+    quality: Looked | None = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -75,7 +78,8 @@ class CutSteps:
         ownership: Ownership,
         kit: Kit,
         pause: Callable[[float], Awaitable[None]],
-        history: PartitionHistory | None = None,
+        history: PartitionHistory | None,
+        quality: PartitionQuality,
     ) -> None:
         self.trouble: StreamerError | None = None
         self._source = source
@@ -84,6 +88,7 @@ class CutSteps:
         self._kit = kit
         self._pause = pause
         self._history = history
+        self._quality = quality
         self._log = log.bind(stream=stream.name, topic=source.topic, partition=source.partition)
         self._labels = (stream.name, source.topic, str(source.partition))
         self._logged: tuple[str, float] = ("", 0.0)
@@ -118,6 +123,8 @@ class CutSteps:
             self._history.feed(cut.history, cut.batch.end)
         self.well()
         self._report(cut)
+        if cut.quality is not None:
+            self._quality.committed(cut.quality, cut.batch.start, cut.batch.end)
         return following
 
     async def _seal(self, cut: CutBatch) -> None:
@@ -136,14 +143,18 @@ class CutSteps:
             cut.history = await self._history.prepare(batch.tables)
         if cut.plan is None:
             cut.newest_event = await run(newest_event, batch.tables)
+            cut.quality = await run(self._quality.look, batch.tables, batch.dead_letters, cut.recipe.layout)
+            # Parting the rows by path copies them, and for that moment they are there twice.
+            self._kit.budget.hold(self._source, ("cut", batch.start), 2 * batch.size_bytes)
             cut.plan = await self._timed(
                 "plan", cut, run(cut.recipe.writer.plan, batch.range, batch.tables, batch.dead_letters)
             )
+            batch.tables.clear()
+            self._kit.budget.hold(self._source, ("cut", batch.start), batch.size_bytes)
         # Retention took the head of a range sealed before, or compaction some of it: whoever wrote it then may have had more.
         forgotten = cut.lost_below > batch.start or batch.records < batch.end - batch.start
         cut.uploaded = await self._kit.uploads.write(cut.plan, head_lost=forgotten)
         cut.plan = None
-        batch.tables.clear()
         self._kit.budget.hold(self._source, ("cut", batch.start), 0)
         batch.size_bytes = 0
 
@@ -191,6 +202,9 @@ class CutSteps:
         """A gap for the position, and the noise that must go with it."""
         self._log.error(LogEvent.GAP, start=start, end=end, reason=reason)
         self._kit.metrics.gap_offsets.labels(*self._labels).inc(end - start)
+        where = {"stream": self._stream.name, "topic": self._source.topic, "partition": self._source.partition}
+        fields = where | {"start": start, "end": end, "reason": reason}
+        self._kit.alerts.send(Alert(LogEvent.GAP, f"{self._source}/gap", fields))
         return Gap(start, end, reason, self._kit.clock.now().isoformat(timespec="seconds"))
 
     def in_trouble(self, error: StreamerError) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from streamer.alerts import Alert
 from streamer.batch.open_batch import OpenBatch
 from streamer.clock import backoff_seconds
 from streamer.commit.identity import check_last_record, check_topic
@@ -22,6 +23,7 @@ from streamer.components import Kit, Recipe
 from streamer.cut import RETRIED, CutBatch, CutSteps, StartOver
 from streamer.errors import Damaged, Fenced, PartitionRefused, StreamerError, Unavailable
 from streamer.log_events import LogEvent
+from streamer.partition_quality import PartitionQuality
 from streamer.records import CutReason, RecordChunk, TopicPartition
 from streamer.source.contract import Bounds
 from streamer.streams import Stream
@@ -50,7 +52,8 @@ class PartitionWriter:
         self._labels = (stream.name, source.topic, str(source.partition))
         self._ownership = Ownership(kit.store, source, writer=kit.clock.token(), host=kit.host, clock=kit.clock)
         self._history = kit.histories.of(stream, source)
-        self._steps = CutSteps(source, stream, self._ownership, kit, self._pause, self._history)
+        self._quality = PartitionQuality(source, stream, kit.metrics, kit.alerts, kit.budget)
+        self._steps = CutSteps(source, stream, self._ownership, kit, self._pause, self._history, self._quality)
         self._open = OpenBatch(source, 0, 0)
         self._running = False
         self._expected = -1  # the offset at which the next chunk must start
@@ -59,7 +62,8 @@ class PartitionWriter:
         self._lost_below = 0  # Kafka no longer has offsets of the sealed range below this
         self._incoming: RecordChunk | None = None
         self._filling = False
-        self._chunk_bytes = 0  # memory of the chunk waiting or being decoded; a record costs its bytes and its objects
+        self._incoming_bytes = 0  # memory of the chunk that waits; a record costs its bytes and its objects
+        self._filling_bytes = 0  # of the one being decoded
         self._due: CutReason | None = None
         self._writing: CutBatch | None = None
         self._closing: CutReason | None = None
@@ -83,8 +87,8 @@ class PartitionWriter:
 
     @property
     def wants_records(self) -> bool:
-        """Whether a chunk may be offered."""
-        return self._running and self._incoming is None and not self._filling and self._closing is None and not self._reseek
+        """Whether a chunk may be offered: one may wait while the one before it is decoded."""
+        return self._running and self._incoming is None and self._closing is None and not self._reseek
 
     @property
     def recovering(self) -> bool:
@@ -143,7 +147,7 @@ class PartitionWriter:
             return
         self._expected = chunk.end
         self._incoming = chunk
-        self._chunk_bytes = chunk.payload_bytes + 150 * len(chunk)
+        self._incoming_bytes = chunk.payload_bytes + 150 * len(chunk)
         self._hold()
         self._wake.set()
 
@@ -154,15 +158,21 @@ class PartitionWriter:
             self._wake.set()
 
     def look_at_clock(self) -> None:
-        """Move `through` on, if nothing is under way and a day has ended: nothing else would say that the day is complete."""
-        if self._idle and self._steps.through_due() is not None:
+        """While nothing is under way: move `through` on if a day has ended, and notice symbols that have fallen silent. Nothing
+        else would say either."""
+        if not self._idle:
+            return
+        if self._steps.through_due() is not None:
             self._through_due = True
             self._wake.set()
+        if (end := self._kit.source.end_offset(self.source)) is not None and end <= self._open.end:
+            self._quality.look_at_clock(round(self._kit.clock.now().timestamp() * 1000))
 
     @property
     def _idle(self) -> bool:
         """Whether this process owns the partition and holds nothing of it."""
-        return self.wants_records and self._open.empty and self._writing is None and self._boundary is None
+        nothing = not self._filling and self._open.empty and self._writing is None
+        return self.wants_records and nothing and self._boundary is None
 
     def position_lost(self) -> None:
         """Kafka does not have the offset that comes next: write what was read, then look at the bounds again."""
@@ -272,6 +282,7 @@ class PartitionWriter:
         self._running = True
         self.refusal = None
         self._kit.source.seek(self.source, start)
+        self._kit.freed.set()
         self._steps.well()
         self._log.info(LogEvent.PARTITION_TAKEN, committed=position.committed, epoch=position.epoch, lineage=position.lineage)
         if self._boundary is not None:
@@ -285,14 +296,19 @@ class PartitionWriter:
         """Forget everything in memory: what counts is in the lake and in Kafka."""
         self._running = self._reseek = self._filling = False
         self._incoming = self._writing = self._due = self._boundary = None
+        self._incoming_bytes = self._filling_bytes = 0
         self._open = OpenBatch(self.source, 0, 0)
         self._kit.budget.forget(self.source)
+        self._quality.drop()
         if self._history is not None:
             self._history.drop()
 
     def _refuse(self, refusal: PartitionRefused | Damaged) -> None:
         if self.refusal is None or str(self.refusal) != str(refusal):
             self._log.error(LogEvent.PARTITION_REFUSED, problem=refusal.message, hint=refusal.hint, **refusal.context)
+            where = {"stream": self.stream.name, "topic": self.source.topic, "partition": self.source.partition}
+            fields = where | {"problem": refusal.message, "hint": refusal.hint}
+            self._kit.alerts.send(Alert(LogEvent.PARTITION_REFUSED, f"{self.source}/refused", fields))
         self.refusal = refusal
 
     # ---- filling and draining --------------------------------------------------------------------------------------------
@@ -316,6 +332,8 @@ class PartitionWriter:
             while self._incoming is None:
                 await self._changed()
             chunk, self._incoming, self._filling = self._incoming, None, True
+            self._filling_bytes, self._incoming_bytes = self._incoming_bytes, 0
+            self._kit.freed.set()
             check_last_record(self._ownership.position, chunk)
             below, rest = chunk.split(self._open.end)
             if self._history is not None and self._history.catching_up:
@@ -327,7 +345,7 @@ class PartitionWriter:
                 # The open batch may be closed now; what is left of the chunk belongs to the next one.
                 while self._due is not None:
                     await self._changed()
-            self._filling, self._chunk_bytes = False, 0
+            self._filling, self._filling_bytes = False, 0
             self._hold()
             self._wake.set()
 
@@ -368,6 +386,7 @@ class PartitionWriter:
             following = await self._steps.persist(self._writing, self._take_if_due)
             self._writing = None
             self._hold()
+            self._kit.freed.set()
             self._wake.set()
 
     async def _next_cut(self, works: Sequence[asyncio.Task[None]]) -> CutReason | None:
@@ -420,7 +439,7 @@ class PartitionWriter:
 
     def _hold(self) -> None:
         """Tell the budget what this partition holds."""
-        self._kit.budget.hold(self.source, "chunk", self._chunk_bytes)
+        self._kit.budget.hold(self.source, "chunk", self._incoming_bytes + self._filling_bytes)
         self._kit.budget.hold(self.source, "open", self._open.size_bytes)
 
     async def _changed(self, seconds: float | None = None) -> None:

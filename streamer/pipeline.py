@@ -20,14 +20,17 @@ from streamer.errors import StreamerError, Unavailable
 from streamer.log_events import LogEvent
 from streamer.partition import PartitionWriter
 from streamer.records import CutReason, TopicPartition
+from streamer.source.contract import Polled
 from streamer.streams import Stream
 
 log = structlog.get_logger()
 
 POLL_SECONDS = 0.25
-"""The longest poll: how late a partition that has just become free may be asked for."""
+"""The longest poll: how late the loop notices what nobody tells it."""
 
 HOUSEKEEPING_SECONDS = 2.0
+
+POLLED_NOTHING = Polled()
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +145,7 @@ class Pipeline:
                 if self._catch_up is not None and await self._caught_up(self._catch_up):
                     log.info(LogEvent.CAUGHT_UP)
                     return
-                polled = await self._kit.source.poll(self._wanted(), POLL_SECONDS)
+                polled = await self._poll()
             except Unavailable as error:
                 self._kafka_problem = str(error)
                 await self._kit.clock.sleep(self._kit.clock.jitter(backoff_seconds(failures)))
@@ -155,6 +158,20 @@ class Pipeline:
             for lost in polled.out_of_range:
                 if (writer := self._writers.get(lost.source)) is not None:
                     writer.position_lost()
+
+    async def _poll(self) -> Polled:
+        """Records of the partitions that want some now; nothing as soon as others want some, too, or after a while."""
+        freed = self._kit.freed
+        freed.clear()
+        polling = asyncio.create_task(self._kit.source.poll(self._wanted(), POLL_SECONDS), name="poll")
+        waiting = asyncio.create_task(freed.wait(), name="poll anew")
+        try:
+            await asyncio.wait({polling, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (polling, waiting):
+                task.cancel()
+            await asyncio.wait({polling, waiting})
+        return POLLED_NOTHING if polling.cancelled() else polling.result()
 
     def _wanted(self) -> list[TopicPartition]:
         """Partitions to ask for, after open batches have been cut as the memory budget demands."""

@@ -7,6 +7,7 @@ The reader is faster than exact: guards see to it that each record gives exactly
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,7 +23,8 @@ from streamer.layout import Layout
 from streamer.schemas import FEATURES_PER_ROW_MAX
 
 _BLANKS = b" \t\r\n"
-_BOUNDARY = b"}\n{"
+_FIRST, _LAST = itemgetter(0), itemgetter(-1)
+_BEGINS, _ENDS = frozenset(b"{"), frozenset(b"}")
 
 Levels = Sequence[tuple[Level, dict[str, pa.Array]]]
 
@@ -96,7 +98,8 @@ def _framed(values: Sequence[bytes]) -> bytes:
         blob = b"\n".join([value.strip(_BLANKS) for value in values])
         if blob.count(b"\n") != gaps:
             raise Declined("a value of several lines")
-    if blob[:1] != b"{" or blob[-1:] != b"}" or blob.count(_BOUNDARY) != gaps:
+        values = blob.split(b"\n")
+    if not all(values) or set(map(_FIRST, values)) != _BEGINS or set(map(_LAST, values)) != _ENDS:
         raise Declined("a value that is no object")
     if b"\0" in blob:
         raise Declined("the reader would stop at NUL")

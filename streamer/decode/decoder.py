@@ -112,7 +112,7 @@ class RawDecoder:
 
 def _portions(chunk: RecordChunk, live: Sequence[int], rows_max: int, bytes_max: int) -> Iterator[Sequence[int]]:
     """`live` in portions of at most so many records, and as many bytes where one record alone has not more."""
-    if len(live) <= rows_max and sum(map(len, filter(None, chunk.values))) <= bytes_max:
+    if len(live) <= rows_max and chunk.payload_bytes <= bytes_max:
         yield from [live] if live else []
         return
     start = size = 0

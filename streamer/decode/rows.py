@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from streamer.decode.fields import Unknown
 from streamer.decode.refusal import Refusal
-from streamer.layout import Layout
+from streamer.layout import CRC_COLUMN, FLAGS, Layout
 from streamer.records import RecordChunk, record_crcs
 
 
@@ -38,7 +39,10 @@ def table_of(layout: Layout, chunk: RecordChunk, runs: Sequence[Rows]) -> tuple[
     else:
         kept = [index for run in runs for index in run.kept]
         columns = [pa.chunked_array([run.columns[at] for run in runs]) for at in range(len(runs[0].columns))]
-    table = pa.Table.from_arrays([*columns, *_system_columns(chunk, kept)], schema=schema)
+    system = _system_columns(chunk, kept)
+    if FLAGS in schema.names:
+        system.insert(schema.names.index(FLAGS) - schema.names.index(CRC_COLUMN), pa.nulls(len(kept), pa.string()))
+    table = pa.Table.from_arrays([*columns, *system], schema=schema)
     return table if len(runs) == 1 else table.combine_chunks(), kept
 
 
@@ -57,8 +61,13 @@ def _system_columns(chunk: RecordChunk, kept: Sequence[int]) -> list[pa.Array]:
         keys, values = [keys[at] for at in kept], [values[at] for at in kept]
     return [
         pa.repeat(pa.scalar(chunk.source.partition, pa.int32()), len(kept)),
-        pa.array(offsets, pa.int64()),
+        _integers("q", pa.int64(), offsets),
         kafka_times(timestamps).view(pa.timestamp("ms", tz="UTC")),
         pa.array(keys, pa.binary()),
-        pa.array(record_crcs(keys, values), pa.uint32()),
+        _integers("I", pa.uint32(), record_crcs(keys, values)),
     ]
+
+
+def _integers(code: str, type_: pa.DataType, numbers: Sequence[int]) -> pa.Array:
+    """An array of integers that are surely there: twice as fast as `pa.array`, which looks at each of them twice."""
+    return pa.Array.from_buffers(type_, len(numbers), [None, pa.py_buffer(array(code, numbers))])

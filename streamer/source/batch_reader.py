@@ -23,6 +23,9 @@ from streamer.workers import Workers
 PIECES = 8
 """How many partitions are decoded at once, when many have records: each piece has this share of the poll's budget."""
 
+PIECES_MIN = 2
+"""With few partitions pieces are larger, which costs less a record. Two: one is extracted while another is decoded."""
+
 
 class BatchReader:
     """A `RecordReader` that keeps the event loop free. poll_budget_bytes: of decoded keys and values, a little more by the
@@ -32,7 +35,7 @@ class BatchReader:
         self._consumer = consumer
         self._workers = workers
         self._clock = clock
-        self._piece_bytes = max(1, poll_budget_bytes // PIECES)
+        self._poll_budget_bytes = poll_budget_bytes
         self._decoding: dict[TopicPartition, asyncio.Task[Extracted]] = {}
         self._rests: dict[TopicPartition, Taken] = {}
         self._closed = False
@@ -91,6 +94,8 @@ class BatchReader:
         """Hand what has been fetched to the workers; what could not be fetched is the answer."""
         out_of_range, unreadable = [], []
         fetched = self._consumer.fetcher._records
+        assigned = len(self._consumer.subscription_state.assigned_partitions())
+        piece_bytes = max(1, self._poll_budget_bytes // min(PIECES, max(PIECES_MIN, assigned)))
         startable = [TopicPartition(*key) for key in [*self._rests, *fetched] if key in wanted]
         for partition in startable:
             if partition in self._decoding:
@@ -109,7 +114,7 @@ class BatchReader:
                 if taken is None:
                     self._release(partition)
                 else:
-                    work = self._workers.run(extract, taken, self._piece_bytes)
+                    work = self._workers.run(extract, taken, piece_bytes)
                     self._decoding[partition] = asyncio.create_task(work, name=f"extract {partition}")
         return out_of_range, unreadable
 

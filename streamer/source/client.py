@@ -20,17 +20,20 @@ from aiokafka.protocol.metadata import MetadataRequest
 
 from streamer.clock import Clock, backoff_seconds
 from streamer.errors import Denied, Invalid, StreamerError, Unavailable
+from streamer.secrets.contract import KafkaLogin, LoginSource
 from streamer.source.errors import translate
+from streamer.source.msk_tokens import MskTokens
 from streamer.source.settings import KafkaSettings
 
 DEFAULT_PORT = 9092
 
 
 class Client(AIOKafkaClient):  # type: ignore[misc]
-    """An `AIOKafkaClient` with the three differences named above."""
+    """An `AIOKafkaClient` with the three differences named above, and with a login that may change while it runs."""
 
-    def __init__(self, clock: Clock, **options: Any) -> None:
+    def __init__(self, clock: Clock, *, login: LoginSource | None = None, **options: Any) -> None:
         super().__init__(**options)
+        self._login = login
         # The original forgets the bootstrap servers once it is connected: where all brokers change their addresses, as in
         # a rolling move to other nodes, it would ask the old ones for ever.
         self.cluster = ClusterMetadata(
@@ -39,6 +42,27 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
         self._clock = clock
         self.answered_at = clock.monotonic()  # when a broker last answered anything
         self.cluster_id: str | None = None
+
+    async def bootstrap(self) -> None:
+        await self._sign_in()
+        await super().bootstrap()
+
+    async def _get_conn(self, node_id: Any, *, group: Any = ConnectionGroup.DEFAULT, no_hint: bool = False) -> Any:
+        opens = self._login is not None and (node_id, group) not in self._conns
+        login = await self._sign_in() if opens else None
+        connection = await super()._get_conn(node_id, group=group, no_hint=no_hint)
+        if connection is None and login is not None and self._login is not None:
+            # Why is not told here. It may have been the password: the next try asks whether there is another.
+            self._login.refused(login)
+        return connection
+
+    async def _sign_in(self) -> KafkaLogin | None:
+        """Connections that are opened from now on present the login that is right now."""
+        if self._login is None:
+            return None
+        login = await self._login.current()
+        self._sasl_plain_username, self._sasl_plain_password = login.username, login.password
+        return login
 
     async def send(self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:
         answer = await super().send(node_id, request, group=group)
@@ -110,12 +134,17 @@ def make_ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
         return None
     try:
         context: ssl.SSLContext = create_ssl_context(
-            cafile=settings.ssl_cafile, certfile=settings.ssl_certfile, keyfile=settings.ssl_keyfile
+            cafile=settings.ssl_cafile,
+            certfile=settings.ssl_certfile,
+            keyfile=settings.ssl_keyfile,
+            # Without one OpenSSL would ask for it on the terminal, and wait.
+            password=settings.ssl_key_password or "",
         )
-    except (OSError, ssl.SSLError) as error:
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+    except (OSError, ssl.SSLError, ValueError) as error:
         raise Invalid(
             f"the TLS files cannot be used: {error}",
-            hint="check ssl_cafile, ssl_certfile and ssl_keyfile",
+            hint="check ssl_cafile, ssl_certfile, ssl_keyfile and ssl_key_password",
             ssl_cafile=settings.ssl_cafile,
             ssl_certfile=settings.ssl_certfile,
         ) from error
@@ -123,13 +152,25 @@ def make_ssl_context(settings: KafkaSettings) -> ssl.SSLContext | None:
 
 
 def _security(settings: KafkaSettings, context: ssl.SSLContext | None) -> dict[str, Any]:
+    if settings.uses_iam:
+        assert settings.msk_region is not None
+        return {
+            "security_protocol": settings.security_protocol,
+            "ssl_context": context,
+            "sasl_mechanism": "OAUTHBEARER",
+            "sasl_oauth_token_provider": MskTokens(settings.msk_region),
+        }
     return {
         "security_protocol": settings.security_protocol,
         "ssl_context": context,
         "sasl_mechanism": settings.sasl_mechanism,
         "sasl_plain_username": settings.sasl_username,
         "sasl_plain_password": settings.sasl_password,
-    }
+    } | _as(settings.login.known if settings.login is not None else None)
+
+
+def _as(login: KafkaLogin | None) -> dict[str, Any]:
+    return {} if login is None else {"sasl_plain_username": login.username, "sasl_plain_password": login.password}
 
 
 def milliseconds(seconds: float) -> int:
@@ -148,10 +189,11 @@ async def await_broker(settings: KafkaSettings, clock: Clock) -> None:
         async with asyncio.timeout(settings.start_timeout_seconds):
             while True:
                 for server in settings.servers:
-                    problem = await _try_server(server, settings, security)
+                    login = await settings.login.current() if settings.login is not None else None
+                    problem = await _try_server(server, settings, security | _as(login))
                     if problem is None:
                         return
-                    if isinstance(problem, Denied | Invalid):
+                    if isinstance(problem, Denied | Invalid) and not await _login_is_old(settings, login):
                         raise problem
                     reasons[server] = problem.message
                 await clock.sleep(clock.jitter(backoff_seconds(attempt)))
@@ -161,10 +203,19 @@ async def await_broker(settings: KafkaSettings, clock: Clock) -> None:
     told = "; ".join(f"{server}: {reasons.get(server, 'no answer')}" for server in settings.servers)
     raise Unavailable(
         f"no Kafka broker answers ({told})",
-        hint="check bootstrap_servers, that Kafka is up, and that security_protocol is what this port speaks",
+        hint="check bootstrap_servers, that Kafka is up, and that security_protocol is what this port speaks"
+        + ("; some ports want a client certificate (ssl_certfile)" if settings.uses_tls else ""),
         bootstrap_servers=settings.bootstrap_servers,
         security_protocol=settings.security_protocol,
     )
+
+
+async def _login_is_old(settings: KafkaSettings, login: KafkaLogin | None) -> bool:
+    """Whether there is another login than the one that was refused."""
+    if settings.login is None or login is None:
+        return False
+    settings.login.refused(login)
+    return await settings.login.current() != login
 
 
 async def _try_server(server: str, settings: KafkaSettings, security: dict[str, Any]) -> StreamerError | None:

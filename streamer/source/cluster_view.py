@@ -32,7 +32,7 @@ class ClusterView:
     def __init__(self, settings: KafkaSettings, clock: Clock, options: Mapping[str, Any]) -> None:
         self._settings = settings
         self._clock = clock
-        self._client = Client(clock, **options)
+        self._client = Client(clock, login=settings.login, **options)
 
     async def cluster_id(self) -> str:
         """The cluster's own id. Raises `Unavailable`, and `Invalid` for a broker too old to have one."""

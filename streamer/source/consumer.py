@@ -23,6 +23,10 @@ LEAST_PARTITION_FETCH_BYTES = 64 << 10
 """Below this a fetch brings too few records to be worth its request; a single larger batch comes whole anyway."""
 
 
+COPIES = 2
+"""How often a fetched byte is in memory at the worst moment: the response it came in, and the part cut out of it."""
+
+
 class ParkedSubscription(SubscriptionState):  # type: ignore[misc]
     """New partitions wait, paused, until somebody seeks them.
 
@@ -75,7 +79,7 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
             partition_assignment_strategy=(self.assignor,),
         )
         self._settings = settings
-        self._client = Client(clock, **options)
+        self._client = Client(clock, login=settings.login, **options)
         self._subscription = ParkedSubscription()
 
     @property
@@ -117,8 +121,8 @@ class Consumer(AIOKafkaConsumer):  # type: ignore[misc]
         self._subscription.resume(partition)
 
     def share_prefetch(self, partitions: int) -> int:
-        """Divide the prefetch budget among `partitions`; the bytes each may hold."""
-        share = self._settings.prefetch_budget_bytes // max(1, partitions)
+        """Divide the prefetch budget among `partitions`; the bytes that each may fetch at a time."""
+        share = self._settings.prefetch_budget_bytes // (COPIES * max(1, partitions))
         most = min(self._settings.max_partition_fetch_bytes, max(LEAST_PARTITION_FETCH_BYTES, share))
         self._fetcher._max_partition_fetch_bytes = most
         return most

@@ -32,11 +32,14 @@ def translate(error: BaseException, doing: str, **context: object) -> StreamerEr
     """The streamer error for what aiokafka, a socket or a deadline raised while `doing` something (a gerund)."""
     if isinstance(error, StreamerError):
         return error
+    if isinstance(error.__cause__, StreamerError):
+        return error.__cause__  # of our own making, on its way through the client
     reason = str(error) or type(error).__name__
     if isinstance(error, kafka_errors.UnsupportedSaslMechanismError):
         return Invalid(f"{doing}: {reason}", hint="set sasl_mechanism to one that the brokers enable", **context)
     if isinstance(error, _NOT_AUTHENTICATED):
-        return Denied(f"{doing}: Kafka refused the credentials", hint="check sasl_username and sasl_password", **context)
+        hint = "check sasl_username and sasl_password; with AWS_MSK_IAM: allow kafka-cluster:Connect to the role"
+        return Denied(f"{doing}: Kafka refused the credentials", hint=hint, **context)
     if isinstance(error, _NOT_AUTHORISED):
         return Denied(
             f"{doing}: not authorised ({type(error).__name__}: {reason})",

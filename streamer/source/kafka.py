@@ -21,7 +21,7 @@ from streamer.source import record_batches
 from streamer.source.batch_reader import BatchReader
 from streamer.source.client import await_broker, client_options
 from streamer.source.cluster_view import ClusterView
-from streamer.source.consumer import Consumer
+from streamer.source.consumer import COPIES, Consumer
 from streamer.source.contract import AssignmentHandler, Bounds, OutOfRange, Polled
 from streamer.source.errors import translate
 from streamer.source.getmany import GetmanyReader
@@ -150,7 +150,7 @@ class KafkaSource:
         return problem.sentence if problem else self._places.unreadable_sentence()
 
     def prefetch_bytes(self) -> int:
-        return len(self._owned) * self._partition_fetch_bytes + self._settings.poll_budget_bytes
+        return COPIES * len(self._owned) * self._partition_fetch_bytes + self._settings.poll_budget_bytes
 
     async def stop(self) -> None:
         watching, self._watching = self._watching, None

@@ -50,12 +50,12 @@ class Producer:
     async def __aexit__(self, *_: object) -> None:
         await self._stop()
 
-    async def require(self, topic: str) -> None:
-        """Raises `Invalid` where Kafka does not have the topic: it is never created by sending to it."""
+    async def require(self, topic: str, *, hint: str = "create it, or name another with --to") -> None:
+        """Raises `Invalid`, with `hint`, where Kafka does not have the topic: it is never created by sending to it."""
         view = ClusterView(self._settings, self._clock, client_options(self._settings))
         try:
             if await view.missing([topic]):
-                raise Invalid("the topic does not exist", hint="create it, or name another with --to", topic=topic)
+                raise Invalid("the topic does not exist", hint=hint, topic=topic)
         finally:
             await view.close()
 

@@ -16,10 +16,10 @@ from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streamer.records import Headers, RecordChunk, TopicPartition
+from streamer.records import Headers, RecordChunk, TopicPartition, payload_bytes
 
 RECORD_OVERHEAD_BYTES = 150
-"""Two integers, the heads of a bytes object or two, and five list entries, as CPython 3.11 counts them."""
+"""An integer or two, the heads of a bytes object or two, and four list entries, as CPython 3.11 counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,49 +79,72 @@ def extract(taken: Taken, most_bytes: int) -> Extracted:
     For a worker's thread. How large a batch becomes cannot be known before: this is what keeps a megabyte of well
     compressed records from becoming fifty in memory at once.
     """
-    offsets: list[int] = []
-    timestamps: list[int] = []
-    keys: list[bytes | None] = []
-    values: list[bytes | None] = []
-    headers: list[Headers] = []
-    start, end, fault, size_bytes = taken.start, taken.end, taken.fault, 0
+    columns = _Columns()
+    start, end, fault = taken.start, taken.end, taken.fault
     rest: Taken | None = None
     for number, batch in enumerate(taken.batches, 1):
-        rows = len(offsets)
         try:
             if not batch.validate_crc():
                 raise kafka_errors.CorruptRecordException("wrong checksum")
-            for record in batch:
-                if record.offset >= start:
-                    offsets.append(record.offset)
-                    timestamps.append(record.timestamp)
-                    keys.append(record.key)
-                    values.append(record.value)
-                    headers.append(record.headers)
+            records = list(batch)
         except Exception as error:  # noqa: BLE001 codecs raise what they like: the batch is unreadable, whatever it is
-            for column in (offsets, timestamps, keys, values, headers):
-                del column[rows:]
             # Messages older than Kafka 0.11 do not tell where their batch begins.
-            end = max(start, getattr(batch, "base_offset", offsets[-1] + 1 if offsets else start))
+            end = max(start, getattr(batch, "base_offset", columns.next_offset or start))
             fault = reason_of(error)
             break
-        size_bytes += sum(map(len, filter(None, values[rows:]))) + sum(map(len, filter(None, keys[rows:])))
-        size_bytes += (len(offsets) - rows) * RECORD_OVERHEAD_BYTES
-        if size_bytes >= most_bytes and number < len(taken.batches):
+        if records and records[0].offset < start:
+            records = [record for record in records if record.offset >= start]
+        if records:
+            columns.add(records)
+        if columns.size_bytes >= most_bytes and number < len(taken.batches):
             end, fault = max(start, batch.next_offset), None
             rest = replace(taken, start=end, batches=taken.batches[number:])
             break
-    chunk = RecordChunk(
-        taken.source,
-        start,
-        end,
-        offsets,
-        timestamps if None not in timestamps else [-1 if stamp is None else stamp for stamp in timestamps],
-        keys,
-        values,
-        [tuple(found) for found in headers] if any(headers) else None,
-    )
-    return Extracted(chunk, fault, rest)
+    return Extracted(columns.chunk(taken.source, start, end), fault, rest)
+
+
+class _Columns:
+    """What has been extracted so far. By comprehensions over whole batches: a loop that appends each field took half as long
+    again."""
+
+    def __init__(self) -> None:
+        self._offsets: list[int] = []
+        self._timestamps: list[int | None] = []
+        self._keys: list[bytes | None] = []
+        self._values: list[bytes | None] = []
+        self._headers: list[Headers] | None = None
+        self._payload_bytes = 0
+        self.next_offset = 0  # behind the last record
+
+    @property
+    def size_bytes(self) -> int:
+        return self._payload_bytes + len(self._values) * RECORD_OVERHEAD_BYTES
+
+    def add(self, records: list[Any]) -> None:
+        """Append the records of one batch, in the order of their offsets."""
+        first, last = records[0].offset, records[-1].offset
+        whole = last - first == len(records) - 1
+        self._offsets += range(first, last + 1) if whole else [record.offset for record in records]
+        self.next_offset = last + 1
+        keys = [record.key for record in records]
+        values = [record.value for record in records]
+        headers = [record.headers for record in records]
+        if self._headers is None and any(headers):
+            self._headers = [()] * len(self._values)
+        if self._headers is not None:
+            self._headers += map(tuple, headers)
+        self._timestamps += [record.timestamp for record in records]
+        self._keys += keys
+        self._values += values
+        self._payload_bytes += payload_bytes(keys, values)
+
+    def chunk(self, source: TopicPartition, start: int, end: int) -> RecordChunk:
+        timestamps: list[Any] = self._timestamps
+        if None in timestamps:
+            timestamps = [-1 if stamp is None else stamp for stamp in timestamps]
+        return RecordChunk(
+            source, start, end, self._offsets, timestamps, self._keys, self._values, self._headers, self._payload_bytes
+        )  # fmt: skip
 
 
 def reason_of(error: Exception) -> str:

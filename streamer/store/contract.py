@@ -81,6 +81,10 @@ class Part:
     size_bytes: int
 
 
+class Unsupported(Invalid):
+    """The store says that it does not know how to do this, and did nothing."""
+
+
 class NoSuchPlace(Invalid):
     """The bucket or the directory does not exist: create it with `streamer init`, or name another."""
 

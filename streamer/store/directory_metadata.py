@@ -14,6 +14,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamer.documents import parsed, typed
 from streamer.store.contract import NO_METADATA
 
 FOOTER_PREFIX = "streamer."
@@ -36,7 +37,7 @@ def footer_metadata(file: BinaryIO) -> Mapping[str, str]:
     """The entries of a Parquet footer whose names start with `streamer.`, without that prefix; none if it is no Parquet."""
     try:
         entries = pq.read_metadata(file).metadata or {}
-    except (pa.ArrowException, OSError):
+    except (pa.ArrowException, OSError, ValueError):  # a damaged footer may also have names that are no UTF-8
         return NO_METADATA
     named = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace") for name, value in entries.items()}
     return {name.removeprefix(FOOTER_PREFIX): value for name, value in named.items() if name.startswith(FOOTER_PREFIX)}
@@ -57,7 +58,7 @@ def encode_twin(versions: Mapping[str, Mapping[str, str]]) -> bytes:
 def decode_twin(body: bytes) -> dict[str, Mapping[str, str]]:
     """The inverse of `encode_twin`; nothing where somebody else wrote the file."""
     try:
-        objects = json.loads(body)["objects"]
-    except (ValueError, KeyError, TypeError):
+        objects: dict[str, Mapping[str, str]] = typed(parsed(body)["objects"], dict[str, dict[str, str]])
+    except (ValueError, KeyError):
         return {}
-    return objects if isinstance(objects, dict) else {}
+    return objects

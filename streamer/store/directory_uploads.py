@@ -10,14 +10,25 @@ import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from streamer.documents import parsed, typed
 from streamer.errors import Conflict, Invalid
 from streamer.store.contract import Part, PutMode, Upload
 from streamer.store.directory_files import FILE_MODE, DirectoryFiles
 from streamer.store.etags import content_etag, file_etag, remember_etag
 
 _SUFFIX = ".upload"
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """What is kept beside the parts."""
+
+    key: str
+    part_bytes: int
+    metadata: dict[str, str]
 
 
 class DirectoryUploads:
@@ -29,9 +40,10 @@ class DirectoryUploads:
     def begin(self, key: str, upload_id: str, part_bytes: int, metadata: Mapping[str, str]) -> Upload:
         folder = self._files.temporary_folder()
         note = {"key": key, "part_bytes": part_bytes, "metadata": dict(metadata)}
-        with open(os.path.join(folder, upload_id + _SUFFIX), "w", encoding="utf-8") as file:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with open(os.open(os.path.join(folder, upload_id + _SUFFIX), flags, FILE_MODE), "w", encoding="utf-8") as file:
             json.dump(note, file)
-        os.close(os.open(os.path.join(folder, upload_id), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE))
+        os.close(os.open(os.path.join(folder, upload_id), flags, FILE_MODE))
         return Upload(key, upload_id, part_bytes, metadata)
 
     def put_part(self, upload: Upload, number: int, body: bytes) -> Part:
@@ -74,11 +86,11 @@ class DirectoryUploads:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if not entry.name.endswith(_SUFFIX):
                     continue
-                with contextlib.suppress(FileNotFoundError, ValueError, KeyError), open(entry.path, encoding="utf-8") as file:
-                    note = json.load(file)
+                with contextlib.suppress(FileNotFoundError, ValueError), open(entry.path, "rb") as file:
+                    note = typed(parsed(file.read()), _Note)
                     begun = datetime.fromtimestamp(entry.stat().st_mtime, UTC)
                     upload_id = entry.name.removesuffix(_SUFFIX)
-                    found.append(Upload(note["key"], upload_id, note["part_bytes"], note["metadata"], begun))
+                    found.append(Upload(note.key, upload_id, note.part_bytes, note.metadata, begun))
         return [upload for upload in found if upload.key.startswith(prefix)]
 
     def _path(self, upload: Upload) -> str:

@@ -25,7 +25,9 @@ async def probe_conditional_writes(store: Store, clock: Clock) -> bool:
         return False
     single, raced = (f"{PROBES}{clock.token()}" for _ in range(2))
     try:
-        return await _refuses_when_it_should(store, single) and await _lets_one_of_two_win(store, raced)
+        kept = await _refuses_when_it_should(store, single) and await _lets_one_of_two_win(store, raced)
+        # A store that was told 501 and may do without has looked before it wrote, which only looks like a condition.
+        return kept and store.conditional_writes
     except Invalid:
         # 501: the server knows the header and says that it cannot.
         return False

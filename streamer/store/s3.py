@@ -1,4 +1,4 @@
-"""The object store as S3 and its likes offer it. The only place that knows aiobotocore.
+"""The object store as S3 and its likes offer it.
 
 One request per call and no retries of its own: the botocore layer below is told not to, the retry layer above does. (aiohttp
 re-sends a PUT by itself on a kept-alive connection that the server closed; a `Conflict` may therefore be our own.) Every call
@@ -9,37 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import functools
 import hashlib
 import zlib
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
-import aiohttp
-import botocore.exceptions as boto
-import botocore.handlers
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-
-from streamer.errors import Conflict, Denied, Invalid, NotFound, StreamerError
+from streamer.aws import ClientError, refusal_of
+from streamer.errors import Conflict, Denied, Invalid, NotFound
 from streamer.store.contract import (
     NO_METADATA,
     Create,
-    ExpiredCredentials,
-    NoCredentials,
     ObjectInfo,
     Overwrite,
     Part,
     PutMode,
     Replace,
     StoredObject,
+    Unsupported,
     Upload,
 )
 from streamer.store.limits import KEY_BYTES, check_key, check_metadata, check_prefix
-from streamer.store.s3_errors import Refusal, Request, lost_answer, not_reached, translate_refusal
+from streamer.store.s3_requests import S3Requests
 from streamer.store.s3_settings import S3Settings
 
 __all__ = ["S3Settings", "S3Store"]
@@ -48,32 +40,6 @@ __all__ = ["S3Settings", "S3Store"]
 _INLINE_CRC_BYTES = 256 << 10
 # How much faster than a slow line a server puts parts together.
 _COMPLETION_SPEED = 16
-
-_NO_CREDENTIALS = (
-    boto.NoCredentialsError,
-    boto.PartialCredentialsError,
-    boto.CredentialRetrievalError,
-    boto.ProfileNotFound,
-    boto.TokenRetrievalError,
-    boto.SSOError,
-)
-_NOT_SENT = (boto.ConnectTimeoutError, boto.SSLError, boto.ProxyConnectionError)
-_BAD_REQUEST = (
-    boto.ParamValidationError,
-    boto.InvalidRegionError,
-    boto.UnsupportedS3ConfigurationError,
-    boto.EndpointVariantError,
-)
-
-
-@dataclass(eq=False)
-class _Connection:
-    """A client, and how many calls use it. A retired one is closed by the last of them."""
-
-    client: Any
-    stack: AsyncExitStack
-    users: int = 0
-    retired: bool = False
 
 
 class S3Store:
@@ -88,16 +54,14 @@ class S3Store:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
         check_prefix(self._prefix)
         self._settings = settings or S3Settings()
-        self._endpoint = self._settings.endpoint_url or "Amazon S3"
-        self._opening = asyncio.Lock()
-        self._connection: _Connection | None = None
-        self._closed = False
+        self._requests = S3Requests(bucket, self._settings, name=self.url)
+        self._request = self._requests.open
         owner = self._settings.expected_bucket_owner
         self._common = {"Bucket": bucket} | ({"ExpectedBucketOwner": owner} if owner else {})
         encryption, key_id = self._settings.server_side_encryption, self._settings.kms_key_id
-        self._encryption = ({"ServerSideEncryption": encryption} if encryption else {}) | (
-            {"SSEKMSKeyId": key_id} if key_id else {}
-        )
+        said = {"ServerSideEncryption": encryption, "SSEKMSKeyId": key_id, "BucketKeyEnabled": self._settings.kms_bucket_key}
+        self._encryption = {name: value for name, value in said.items() if value is not None}
+        self._conditional = self._settings.conditional_writes
 
     @property
     def url(self) -> str:
@@ -105,7 +69,7 @@ class S3Store:
 
     @property
     def conditional_writes(self) -> bool:
-        return self._settings.conditional_writes
+        return self._conditional
 
     async def get(self, key: str) -> StoredObject:
         params = self._object(key)
@@ -125,7 +89,7 @@ class S3Store:
         async with self._request("get", key) as (client, deadline):
             try:
                 answer = await client.get_object(**params, Range=wanted)
-            except boto.ClientError as error:
+            except ClientError as error:
                 if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") == 416:
                     return b""
                 raise
@@ -153,11 +117,23 @@ class S3Store:
         params = self._object(key) | self._encryption | await _payload(body)
         params["ContentType"] = content_type
         params["Metadata"] = {name.replace("_", "-"): value for name, value in metadata.items()}
+
+        async def send(conditional: bool) -> str:
+            condition = await self._condition(key, mode)
+            return await self._requests.put(key, params | condition, conditional=conditional)
+
+        return await self._conditionally(mode, send)
+
+    async def _conditionally(self, mode: PutMode, send: Callable[[bool], Awaitable[str]]) -> str:
+        """What `send` returns; where the server does not know conditions, and that was accepted, without one."""
         conditional = self.conditional_writes and not isinstance(mode, Overwrite)
-        params |= await self._condition(key, mode)
-        async with self._request("put", key, writes=True, conditional=conditional, body_bytes=len(body)) as (client, _):
-            answer = await client.put_object(**params)
-            return str(answer["ETag"])
+        try:
+            return await send(conditional)
+        except Unsupported:
+            if not (conditional and self._settings.at_least_once):
+                raise
+            self._conditional = False
+            return await send(False)
 
     async def _condition(self, key: str, mode: PutMode) -> dict[str, str]:
         match mode:
@@ -210,15 +186,17 @@ class S3Store:
             "UploadId": upload.id,
             "MultipartUpload": {"Parts": [{"PartNumber": part.number, "ETag": part.etag} for part in parts]},
         }
-        conditional = self.conditional_writes and not isinstance(mode, Overwrite)
-        params |= await self._condition(key, mode)
         # The server may put the parts together before it answers: as long as the last of their bytes would take.
-        size = sum(part.size_bytes for part in parts)
-        async with self._request(
-            "complete_upload", key, writes=True, conditional=conditional, body_bytes=size // _COMPLETION_SPEED
-        ) as (client, _):
-            answer = await client.complete_multipart_upload(**params)
-            return str(answer["ETag"])
+        wait = sum(part.size_bytes for part in parts) // _COMPLETION_SPEED
+
+        async def send(conditional: bool) -> str:
+            condition = await self._condition(key, mode)
+            request = self._request("complete_upload", key, writes=True, conditional=conditional, body_bytes=wait)
+            async with request as (client, _):
+                answer = await client.complete_multipart_upload(**params, **condition)
+                return str(answer["ETag"])
+
+        return await self._conditionally(mode, send)
 
     async def abort_upload(self, upload: Upload) -> None:
         try:
@@ -275,9 +253,21 @@ class S3Store:
             params = {"Bucket": self._bucket, "Key": self._prefix + key}
             return str(await client.generate_presigned_url("get_object", Params=params, ExpiresIn=seconds))
 
+    async def tag(self, key: str, tags: Mapping[str, str]) -> None:
+        """Give the object these tags, and take away all others. They count for lifecycle rules alone."""
+        params = self._object(key) | {"Tagging": {"TagSet": [{"Key": name, "Value": value} for name, value in tags.items()]}}
+        async with self._request("tag", key, writes=True) as (client, _):
+            await client.put_object_tagging(**params)
+
     async def prepare(self) -> None:
-        async with self._request("prepare", None) as (client, _):
-            answer = await client.head_bucket(**self._common)
+        try:
+            async with self._request("prepare", None) as (client, _):
+                answer = await client.head_bucket(**self._common)
+        except Denied:
+            # A policy for the lake's prefix alone does not let us ask about the bucket. And a refused list says why.
+            async with self._request("list", None) as (client, _):
+                await client.list_objects_v2(**self._common, Prefix=self._prefix, MaxKeys=1)
+            return
         region, found = self._settings.region, answer.get("BucketRegion")
         # botocore follows a bucket to its region in silence, at a price. Servers other than AWS say what they like.
         if region and found and region != found and self._settings.endpoint_url is None:
@@ -294,8 +284,8 @@ class S3Store:
             place = {} if region in (None, "us-east-1", "aws-global") else {"LocationConstraint": region}
             try:
                 await client.create_bucket(Bucket=self._bucket, **({"CreateBucketConfiguration": place} if place else {}))
-            except boto.ClientError as error:
-                code = _refusal(error).code
+            except ClientError as error:
+                code = refusal_of(error).code
                 if code == "BucketAlreadyExists":
                     hint = "choose another name: those of S3 are shared by all of its users"
                     raise Invalid("the bucket's name is taken by somebody else", hint=hint, bucket=self._bucket) from error
@@ -303,10 +293,7 @@ class S3Store:
                     raise
 
     async def close(self) -> None:
-        self._closed = True
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.stack.aclose()
+        await self._requests.close()
 
     def _object(self, key: str) -> dict[str, Any]:
         check_key(key)
@@ -325,95 +312,6 @@ class S3Store:
         async with answer["Body"] as stream:
             return bytes(await stream.read())
 
-    @asynccontextmanager
-    async def _request(
-        self, operation: str, key: str | None, *, writes: bool = False, conditional: bool = False, body_bytes: int = 0
-    ) -> AsyncIterator[tuple[Any, asyncio.Timeout]]:
-        """The client for one request, under a deadline; everything the client raises comes out translated."""
-        request = Request(
-            self._bucket, self._endpoint, operation, key, writes, conditional, self._settings.region,
-            has_token=self._settings.access_key_id is None or self._settings.session_token is not None,
-        )  # fmt: skip
-        connection: _Connection | None = None
-        try:
-            async with asyncio.timeout(self._settings.deadline_seconds(body_bytes)) as deadline:
-                connection = await self._connect()
-                yield connection.client, deadline
-        except TimeoutError as error:
-            raise lost_answer(request, f"no answer within {self._settings.deadline_seconds(body_bytes):g} s") from error
-        except KeyError as error:
-            raise lost_answer(request, f"an answer without {error}, which is not how S3 answers") from error
-        except (boto.BotoCoreError, boto.ClientError, boto.HTTPClientError, aiohttp.ClientError, OSError) as error:
-            translated = _translate(request, error)
-            if isinstance(translated, ExpiredCredentials) and connection is not None:
-                self._retire(connection)
-            raise translated from error
-        finally:
-            if connection is not None:
-                await self._release(connection)
-
-    async def _connect(self) -> _Connection:
-        async with self._opening:
-            if self._closed:
-                raise StreamerError("the store is closed", store=self.url)
-            if self._connection is None:
-                self._connection = await self._open()
-            self._connection.users += 1
-            return self._connection
-
-    async def _open(self) -> _Connection:
-        settings = self._settings
-        stack = AsyncExitStack()
-        config = AioConfig(
-            signature_version="s3v4",
-            connect_timeout=settings.connect_seconds,
-            read_timeout=settings.read_seconds,
-            max_pool_connections=settings.max_connections,
-            retries={"total_max_attempts": 1, "mode": "standard"},
-            request_checksum_calculation="when_required",
-            response_checksum_validation="when_required",
-            s3={"addressing_style": settings.addressing_style, "payload_signing_enabled": settings.signs_payload},
-            # The first client reads hundreds of files: in a thread, so that heartbeats go on.
-            warm_up_loader_caches=True,
-        )
-        # A session of its own: after an expired token the whole chain is asked again, files and environment included.
-        session = AioSession()
-        session.register_component("data_loader", _models())
-        opening = session.create_client(
-            "s3",
-            region_name=settings.region or ("us-east-1" if settings.endpoint_url else None),
-            endpoint_url=settings.endpoint_url,
-            aws_access_key_id=settings.access_key_id,
-            aws_secret_access_key=settings.secret_access_key,
-            aws_session_token=settings.session_token,
-            config=config,
-        )
-        try:
-            client = await stack.enter_async_context(opening)
-        except ValueError as error:
-            raise Invalid(
-                "botocore does not take this endpoint or region", hint="use a host name without _, or an IP"
-            ) from error
-        # The wait for `100 Continue` has no limit, and costs a round trip.
-        client.meta.events.unregister("before-call.s3", botocore.handlers.add_expect_header)
-        return _Connection(client, stack)
-
-    def _retire(self, connection: _Connection) -> None:
-        connection.retired = True
-        if self._connection is connection:
-            self._connection = None
-
-    async def _release(self, connection: _Connection) -> None:
-        connection.users -= 1
-        if connection.retired and connection.users == 0:
-            await connection.stack.aclose()
-
-
-@functools.cache
-def _models() -> Any:
-    """What botocore knows about S3, read once in a process: the next client takes milliseconds."""
-    return AioSession().get_component("data_loader")
-
 
 async def _payload(body: bytes | memoryview) -> dict[str, Any]:
     """The body as botocore takes it, and its CRC-32 in a header. botocore's own would be a trailer over HTTPS, which many
@@ -421,30 +319,3 @@ async def _payload(body: bytes | memoryview) -> dict[str, Any]:
     content = body if isinstance(body, bytes) else bytes(body)
     crc = zlib.crc32(content) if len(content) <= _INLINE_CRC_BYTES else await asyncio.to_thread(zlib.crc32, content)
     return {"Body": content, "ChecksumCRC32": base64.b64encode(crc.to_bytes(4, "big")).decode()}
-
-
-def _translate(request: Request, error: Exception) -> StreamerError:
-    if isinstance(error, boto.ClientError):
-        return translate_refusal(request, _refusal(error))
-    if isinstance(error, _NO_CREDENTIALS):
-        kind = NoCredentials if isinstance(error, boto.NoCredentialsError) else Denied
-        return kind(
-            f"no usable credentials: {type(error).__name__}",
-            hint="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or give the machine a role",
-            **request.context,
-        )
-    if isinstance(error, _BAD_REQUEST):
-        return Invalid(f"not a valid request: {error}", hint="check the bucket's name and the region", **request.context)
-    cause = error.kwargs.get("error", error) if isinstance(error, boto.BotoCoreError) else error
-    reason = f"{type(cause).__name__}: {cause}"[:200]
-    # EndpointConnectionError also stands for a connection that broke in the middle; only these never left.
-    if isinstance(error, _NOT_SENT) or isinstance(cause, aiohttp.ClientConnectorError):
-        return not_reached(request, reason)
-    return lost_answer(request, reason)
-
-
-def _refusal(error: boto.ClientError) -> Refusal:
-    said = error.response.get("Error", {})
-    meta = error.response.get("ResponseMetadata", {})
-    region = meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or said.get("Region")
-    return Refusal(meta.get("HTTPStatusCode", 0), str(said.get("Code", "")), str(said.get("Message", "")), region)

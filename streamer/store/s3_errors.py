@@ -6,11 +6,13 @@ and message: some servers send back the access key and what was signed.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from streamer.errors import Conflict, Denied, Invalid, NotFound, OutcomeUnknown, StreamerError, Unavailable
-from streamer.store.contract import ExpiredCredentials, NoSuchPlace
+from streamer.store.contract import ExpiredCredentials, NoSuchPlace, Unsupported
+from streamer.store.s3_permissions import missing_permission
 
 _EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"})
 _DENIED = {
@@ -20,10 +22,9 @@ _DENIED = {
     "InvalidClientTokenId": "the access key is not known to AWS: check AWS_ACCESS_KEY_ID",
     "RequestTimeTooSkewed": "the clock of this machine is wrong: set it (chrony, systemd-timesyncd)",
 }
-_PERMISSIONS = (
-    "grant s3:ListBucket on the bucket and s3:GetObject, s3:PutObject, s3:DeleteObject on its objects; "
-    "without s3:ListBucket a missing object answers 403 too"
-)
+_NAMED_PERMISSION = re.compile(r"not authorized to perform:? ([a-z0-9]+:[A-Za-z*]+)(?: on resource:? \"?(arn:[^\s\"]+))?")
+# What a key that was rotated looks like while we still use the old one: the next place in the chain may have the new one.
+_REPLACED = frozenset({"InvalidAccessKeyId", "InvalidClientTokenId", "SignatureDoesNotMatch", "InvalidToken"})
 # Said before anything was done, whatever the status.
 _NOT_DONE = frozenset(
     {
@@ -86,6 +87,12 @@ def translate_refusal(request: Request, refusal: Refusal) -> StreamerError:
         return Conflict("the store refused a conditional write", **request.context)
     if (missing := _missing(request, refusal)) is not None:
         return missing
+    if code == "InvalidObjectState":
+        return Invalid(
+            "the object lies in GLACIER or DEEP_ARCHIVE and cannot be read as it is",
+            hint="have it restored (`aws s3api restore-object`), or read the day from the archive",
+            **request.context,
+        )
     if code in _EXPIRED:
         return _expired(request, code)
     if code in _WRONG_REGION or status in (301, 307) or _signed_for_another_region(request, refusal):
@@ -93,15 +100,14 @@ def translate_refusal(request: Request, refusal: Refusal) -> StreamerError:
     if code in _NOT_DONE or status in (409, 429):
         return Unavailable(f"the store answered {code}{_quoted(refusal)}", hint="wait, then try again", **request.context)
     if status in (401, 403, 407) or code in _DENIED:
-        hint = _DENIED.get(code, _PERMISSIONS)
-        return Denied(f"the store refused the credentials: {code}{_quoted(refusal)}", hint=hint, **request.context)
+        hint = _DENIED.get(code) or _what_to_grant(request, refusal)
+        kind = ExpiredCredentials if code in _REPLACED and request.has_token else Denied
+        return kind(f"the store refused the credentials: {code}{_quoted(refusal)}", hint=hint, **request.context)
     if status == 400 and code == "400":
         return _refused_without_a_word(request)
     if status == 501:
-        hint = (
-            "set conditional_writes = false and allow_at_least_once = true, or use another store" if request.conditional else ""
-        )
-        return Invalid(f"the store cannot do this{_quoted(refusal)}", hint=hint or "use another store", **request.context)
+        hint = "use another store, or accept doubles with lake.allow_at_least_once = true" if request.conditional else ""
+        return Unsupported(f"the store cannot do this{_quoted(refusal)}", hint=hint or "use another store", **request.context)
     if status >= 500 or status == 408:
         return lost_answer(request, f"the store answered {status} {code}{_quoted(refusal)}")
     return Invalid(
@@ -109,6 +115,13 @@ def translate_refusal(request: Request, refusal: Refusal) -> StreamerError:
         hint="check the bucket's name and the endpoint",
         **request.context,
     )
+
+
+def _what_to_grant(request: Request, refusal: Refusal) -> str:
+    # AWS names the permission itself, and only it knows of KMS keys and boundaries.
+    if named := _NAMED_PERMISSION.search(refusal.message):
+        return f"grant {named[1]}" + (f" on {named[2]}" if named[2] else "")
+    return missing_permission(request.operation, request.bucket, request.key)
 
 
 def lost_answer(request: Request, reason: str) -> Unavailable:

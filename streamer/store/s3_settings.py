@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from streamer.errors import Invalid
+from streamer.secrets.contract import AwsKeys, KeySource
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,15 @@ class S3Settings:
 
     region: None leaves it to the AWS configuration. endpoint_url: for servers other than AWS. access_key_id with
     secret_access_key (and session_token): None takes the AWS chain: environment, profile, web identity, container, instance.
+    key_source: keys that may change while the process runs, instead of those.
     addressing: None is `path` with an endpoint and `virtual` without. sign_payload: None signs bodies over plain HTTP
     only, as every AWS client does; over HTTPS a CRC-32 of ours goes with each body, and TLS protects it.
     expected_bucket_owner: an AWS account; every request is refused if the bucket belongs to another.
     server_side_encryption: `AES256` or `aws:kms`, asked for with each PUT, the latter with kms_key_id where not S3's own key is
     meant; None leaves it to the bucket.
+    kms_bucket_key: let S3 keep a key of the bucket's for a while, which asks KMS less often; None leaves it to the bucket.
     conditional_writes: False for servers that do not know `If-None-Match`; then writers that race overwrite each other.
+    at_least_once: find that out, where a server answers 501 to a condition, and go on without.
     request_seconds: the deadline of a call, waiting for a connection included; bodies get one second more for every
     `slowest_bytes_per_second`. read_seconds: how long a connection may be silent.
     """
@@ -30,12 +34,15 @@ class S3Settings:
     access_key_id: str | None = field(default=None, repr=False)
     secret_access_key: str | None = field(default=None, repr=False)
     session_token: str | None = field(default=None, repr=False)
+    key_source: KeySource | None = field(default=None, repr=False)
     addressing: Literal["path", "virtual"] | None = None
     sign_payload: bool | None = None
     expected_bucket_owner: str | None = None
     server_side_encryption: Literal["AES256", "aws:kms"] | None = None
     kms_key_id: str | None = None
+    kms_bucket_key: bool | None = None
     conditional_writes: bool = True
+    at_least_once: bool = False
     connect_seconds: float = 5.0
     read_seconds: float = 20.0
     request_seconds: float = 30.0
@@ -50,6 +57,13 @@ class S3Settings:
             )
         if self.endpoint_url is not None:
             _check_endpoint(self.endpoint_url)
+
+    @property
+    def keys(self) -> AwsKeys | None:
+        """The keys that are named here; None where the AWS chain or `key_source` has them."""
+        if self.access_key_id is None or self.secret_access_key is None:
+            return None
+        return AwsKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
     @property
     def signs_payload(self) -> bool:

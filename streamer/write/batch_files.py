@@ -5,6 +5,7 @@ Pure, and safe from any thread: no I/O, no clock. What a file says of itself is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,6 +26,9 @@ from streamer.write.parquet import ParquetEncoder
 from streamer.write.partition_path import PartitionPath, date_of
 
 METADATA_VERSION = "1"
+REFUSED_BY = "refused_by"
+"""What a dead-letter file says of quality rules: `name:letters`, parted by commas. Absent where none refused any."""
+
 _IDENTITY = ("topic", "partition", "lineage", "start", "end", "layout")
 
 Recognition = Literal["same", "fuller", "other"]
@@ -130,7 +134,7 @@ class BatchWriter:
             len(letters),
             True,
             compression.CONTENT_TYPES["gz"],
-            {**facts, "rows": str(len(letters))},
+            {**facts, "rows": str(len(letters)), **_refused_by(letters)},
             partial(letters_digest, letters),
             lambda _: encode_dead_letters(range_.source, letters),
         )
@@ -146,6 +150,11 @@ class BatchWriter:
                 raise StreamerError("the rows of a batch are not those of its range", hint="report this", range=range_)
         if len(refused) and pc.any(pc.is_in(refused, rows)).as_py():
             raise StreamerError("a record is a row and a dead letter", hint="report this", range=range_)
+
+
+def _refused_by(letters: Sequence[DeadLetter]) -> dict[str, str]:
+    counts = Counter(letter.rule for letter in letters if letter.rule)
+    return {REFUSED_BY: ",".join(f"{rule}:{count}" for rule, count in sorted(counts.items()))} if counts else {}
 
 
 def recognise(metadata_found: Mapping[str, str], mine: DataFile, *, head_lost: bool) -> Recognition:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from streamer.layout import FLAGS
 from streamer.schemas import LOW_CARDINALITY
 
 CONTENT_TYPE = "application/vnd.apache.parquet"
@@ -55,7 +56,7 @@ def encodings(schema: pa.Schema) -> dict[str, Any]:
 
 def _dictionary_columns(schema: pa.Schema) -> Iterator[str]:
     for field in schema:
-        if pa.types.is_string(field.type) and field.name in LOW_CARDINALITY:
+        if pa.types.is_string(field.type) and (field.name in LOW_CARDINALITY or field.name == FLAGS):
             yield field.name
         elif pa.types.is_map(field.type):
             yield f"{field.name}.key_value.key"  # the names of features, the same in every row

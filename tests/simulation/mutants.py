@@ -316,20 +316,20 @@ MUTANTS = (
     Mutant("skip the seal", "A batch is written before its end is on record.", skip_the_seal, "is in raw", 9),
     Mutant("commit before write", "The position moves, then the files are written.", commit_before_write, "in no file"),
     Mutant("commit after the first file", "The siblings are forgotten.", commit_after_the_first_file, "in no file"),
-    Mutant("recovery cuts freely", "A sealed range is cut anew by its next owner.", recovery_cuts_freely, "is in raw", 9),
+    Mutant("recovery cuts freely", "A sealed range is cut anew by its next owner.", recovery_cuts_freely, "is in raw", 16),
     Mutant(
         "layout ignored",
         "A range sealed under one layout is written under another.",
         layout_ignored_at_recovery,
         "layout of the seal",
-        10,
+        2,
     ),
-    Mutant("epoch ignored", "A fenced writer takes the new version and goes on.", ignore_the_epoch, "is in", 24),
+    Mutant("epoch ignored", "A fenced writer takes the new version and goes on.", ignore_the_epoch, "is in", 74),
     Mutant(
-        "a swap that is none", "The position is overwritten, whatever is there.", a_swap_that_is_none, "sequence must grow", 10
+        "a swap that is none", "The position is overwritten, whatever is there.", a_swap_that_is_none, "sequence must grow", 12
     ),
     Mutant(
-        "a lost answer is a yes", "A change without an answer is believed.", a_lost_answer_is_a_yes, "the position said", 115
+        "a lost answer is a yes", "A change without an answer is believed.", a_lost_answer_is_a_yes, "the position said", 99
     ),
     Mutant(
         "settle by writer and epoch",
@@ -344,19 +344,19 @@ MUTANTS = (
         story=the_rule.test_a_fenced_writer_that_kafka_still_names_takes_over_again,
     ),
     Mutant("key without end", "Ranges that begin together share a name.", key_without_end, "was written while"),
-    Mutant("attempt in the key", "The same rows get another name each time.", attempt_in_the_key, "is in raw", 9),
+    Mutant("attempt in the key", "The same rows get another name each time.", attempt_in_the_key, "is in raw", 11),
     Mutant(
         "dead letters by the clock",
         "A replay puts them on another day.",
         dead_letters_placed_by_the_clock,
         "is in dead-letters",
-        10,
+        11,
     ),
     Mutant("dead letters beside the batch", "The commit does not wait for them.", dead_letters_beside_the_batch, "in no file"),
     Mutant(
-        "overwrite instead of create-only", "A late PUT replaces what is there.", overwrite_instead_of_create, "overwritten", 9
+        "overwrite instead of create-only", "A late PUT replaces what is there.", overwrite_instead_of_create, "overwritten", 11
     ),
-    Mutant("retry elsewhere", "A file without an answer is sent again under another name.", retry_elsewhere, "is in raw", 94),
+    Mutant("retry elsewhere", "A file without an answer is sent again under another name.", retry_elsewhere, "is in raw", 226),
     Mutant(
         "what is there is not looked at",
         "Any file under our name is taken for ours.",
@@ -368,9 +368,9 @@ MUTANTS = (
         "What Kafka forgot strands the range.",
         a_fuller_file_does_not_win,
         "partition_refused",
-        11,
+        20,
     ),
-    Mutant("gap not recorded", "Retention takes records and nobody says so.", gap_not_recorded, "in no gap", 18),
+    Mutant("gap not recorded", "Retention takes records and nobody says so.", gap_not_recorded, "in no gap", 9),
     Mutant(
         "last record not compared",
         "A topic made anew goes on under the old name.",

@@ -7,8 +7,8 @@ import pytest
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.seeded import run_seed
 
-SEEDS = range(150)
-"""The seeds that `test_seeds.py` runs on the daemon as it is."""
+SEEDS = (*range(150), 226)
+"""The seeds that `test_seeds.py` runs on the daemon as it is, and one for a mutant that none of those shows."""
 
 BY_SEED = [mutant for mutant in MUTANTS if mutant.story is None]
 BY_STORY = [mutant for mutant in MUTANTS if mutant.story is not None]

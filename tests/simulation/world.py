@@ -24,6 +24,7 @@ from streamer.keys import DataKey, parse_data_key, position_key
 from streamer.layout import Column, Layout
 from streamer.metrics import Metrics
 from streamer.pipeline import Budgets, Pipeline
+from streamer.quality_rules import NO_RULES, QualityRules
 from streamer.records import TopicPartition
 from streamer.store.contract import NO_METADATA, ObjectInfo, PutMode, Store, StoredObject
 from streamer.store.memory import MemoryStore
@@ -165,6 +166,7 @@ class World:
         workers: Workers | None = None,
         budgets: Budgets | None = None,
         history: HistorySpec | None = None,
+        quality: QualityRules = NO_RULES,
         **kit: object,
     ) -> Replica:
         """A process, not started yet."""
@@ -184,7 +186,7 @@ class World:
             budget_bytes=budget_bytes,
             **kit,  # type: ignore[arg-type]
         )
-        stream = Stream("ticks", "ticks", layout_ or layout(), cut, history=history)
+        stream = Stream("ticks", "ticks", layout_ or layout(), cut, history=history, quality=quality)
         pipeline = Pipeline([stream], parts, budgets or Budgets(), until_caught_up=until_caught_up)
         return Replica(name, pipeline, mortal, source.crash, metrics)
 

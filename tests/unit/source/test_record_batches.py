@@ -148,6 +148,17 @@ def three_batches(codec: int) -> Log:
     return log
 
 
+async def test_headers_stay_with_their_records_where_only_a_later_batch_has_any() -> None:
+    log = Log()
+    log.add([(None, b"0", []), (None, b"1", [])])
+    log.add([(None, b"2", []), (b"k", b"3", [("h", b"x")])])
+    (chunk,), fault = whole(log.result(0))
+    assert fault is None
+    assert chunk.headers == [(), (), (), (("h", b"x"),)]
+    assert (chunk.keys, chunk.values) == ([None, None, None, b"k"], [b"0", b"1", b"2", b"3"])
+    assert chunk.payload_bytes == 5
+
+
 @pytest.mark.parametrize("codec", sorted(CODECS))
 async def test_a_batch_with_a_wrong_checksum_ends_the_chunk_where_it_begins(codec: str) -> None:
     log = three_batches(CODECS[codec])

@@ -10,7 +10,7 @@ import pytest
 
 from streamer.clock import SystemClock
 from streamer.errors import Conflict, Denied, Invalid, NotFound, OutcomeUnknown, StreamerError, Unavailable
-from streamer.store.contract import Create, ExpiredCredentials, NoSuchPlace, Overwrite, Replace
+from streamer.store.contract import Create, ExpiredCredentials, NoSuchPlace, Overwrite, Replace, Unsupported
 from streamer.store.retry import RetryingStore
 from streamer.store.s3 import S3Settings, S3Store
 from tests.unit.store.fault_server import CUT, GARBAGE, HANG, RESET, STALL, Answer, FaultServer, fault_server
@@ -22,9 +22,14 @@ async def server() -> AsyncIterator[FaultServer]:
         yield server
 
 
-@pytest.fixture
-async def store(server: FaultServer) -> AsyncIterator[S3Store]:
+@pytest.fixture(params=["the first PUT", "PUTs without botocore"])
+async def store(server: FaultServer, request: pytest.FixtureRequest) -> AsyncIterator[S3Store]:
     store = S3Store("bucket", "lake", server.settings())
+    if request.param == "PUTs without botocore":
+        await store.put("first", b"x", mode=Overwrite())
+        assert store._requests._puts is not None
+        assert store._requests._puts.plain
+        server.heard.clear()
     yield store
     await store.close()
 
@@ -38,9 +43,15 @@ def exactly(kind: type[StreamerError], error: pytest.ExceptionInfo[StreamerError
     return type(error.value) is kind
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["the first PUT", "PUTs without botocore"])
 @pytest.mark.parametrize("fault", [HANG, STALL])
-async def test_a_server_that_never_answers_ends_with_the_deadline(server: FaultServer, fault: str) -> None:
+async def test_a_server_that_never_answers_ends_with_the_deadline(server: FaultServer, fault: str, first: bool) -> None:
     store = S3Store("bucket", settings=server.settings(request_seconds=0.3, slowest_bytes_per_second=1 << 30))
+    if not first:
+        # The client is made within the first deadline, and a busy machine takes its time.
+        hurried, store._requests._settings = store._requests._settings, server.settings()
+        await store.put("first", b"x", mode=Overwrite())
+        store._requests._settings = hurried
     server.reply(fault)
 
     # Larger than any socket buffer: a stalled upload has no timeout of its own.
@@ -134,7 +145,7 @@ async def test_one_call_is_one_request(server: FaultServer, store: S3Store) -> N
         (Answer(412, "PreconditionFailed"), Conflict, "conditional"),
         (Answer(404, "NoSuchKey"), Conflict, "not there"),
         (Answer(404, "NoSuchBucket"), NoSuchPlace, "no such bucket"),
-        (Answer(501, "NotImplemented"), Invalid, "cannot"),
+        (Answer(501, "NotImplemented"), Unsupported, "cannot"),
         (Answer(403, "AccessDenied"), Denied, "AccessDenied"),
         (Answer(403, "InvalidAccessKeyId"), Denied, "InvalidAccessKeyId"),
         (Answer(403, "SignatureDoesNotMatch"), Denied, "SignatureDoesNotMatch"),
@@ -180,8 +191,13 @@ async def test_a_clock_that_is_wrong_is_blamed(server: FaultServer, store: S3Sto
     assert "clock" in denied.value.hint
 
 
-async def test_after_an_expired_token_the_credentials_are_read_again(
-    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "refused",
+    [Answer(400, "ExpiredToken"), Answer(403, "InvalidAccessKeyId"), Answer(403, "SignatureDoesNotMatch")],
+    ids=["expired", "key taken back", "secret replaced"],
+)
+async def test_credentials_of_a_profile_that_are_good_no_more_are_read_again(
+    server: FaultServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Answer
 ) -> None:
     file = tmp_path / "credentials"
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
@@ -195,7 +211,7 @@ async def test_after_an_expired_token_the_credentials_are_read_again(
     rotate("old")
     bare = S3Store("bucket", settings=S3Settings(region="us-east-1", endpoint_url=server.endpoint))
     store = RetryingStore(bare, SystemClock(), first_seconds=0.001)
-    server.reply(Answer(), Answer(400, "ExpiredToken"), Answer())
+    server.reply(Answer(), refused, Answer())
     await store.put("a", b"1", mode=Overwrite())
     rotate("new")
 
@@ -204,7 +220,7 @@ async def test_after_an_expired_token_the_credentials_are_read_again(
     keys = [heard.headers["authorization"].split("credential=")[1].split("/")[0] for heard in server.heard]
     assert keys == ["old", "old", "new"]
 
-    server.reply(Answer(400, "ExpiredToken"))
+    server.reply(refused)
     with pytest.raises(Denied):
         await store.put("a", b"3", mode=Overwrite())
     assert len(server.heard) == 5
