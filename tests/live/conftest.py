@@ -1,17 +1,20 @@
 """A real Kafka and a real S3: given by the environment, else started in containers, else the tests are skipped by name.
 
 STREAMER_TEST_KAFKA=host:port, STREAMER_TEST_S3=endpoint|access key|secret, STREAMER_TEST_DATA=folder with *.ndjson.gz of
-real ticks (optional). With STREAMER_TEST_STRICT=1 a skip is a failure.
+real ticks (optional), STREAMER_TEST_KAFKA_JARS=folder with Kafka's jars (TLS and SASL need a broker of our own making). With
+STREAMER_TEST_STRICT=1 a skip is a failure.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.live.tls_broker import TlsBroker, jars_folder
 
 KAFKA_IMAGE = "apache/kafka:4.1.1"
 S3_IMAGE = "versity/versitygw:v1.8.0"
@@ -34,6 +37,19 @@ class S3Server:
             "AWS_SECRET_ACCESS_KEY": self.secret_key,
             "AWS_REGION": "us-east-1",
         }
+
+
+_SAID_AT_THE_END = pytest.StashKey[list[str]]()
+
+
+def say_at_the_end(config: pytest.Config, lines: Sequence[str]) -> None:
+    """Print `lines` below the summary of the whole run, where nobody overlooks them."""
+    config.stash.setdefault(_SAID_AT_THE_END, []).extend([*lines, ""])
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for line in config.stash.get(_SAID_AT_THE_END, []):
+        terminalreporter.write_line(line)
 
 
 def absent(reason: str) -> None:
@@ -88,6 +104,20 @@ def s3_server() -> Iterator[S3Server]:
             yield S3Server(f"http://{host}:{port}", "streamer", "streamer-secret")
     else:
         absent("no S3: set STREAMER_TEST_S3='endpoint|access key|secret', or start Docker")
+
+
+@pytest.fixture(scope="session")
+def tls_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsBroker]:
+    """A real Kafka with TLS, SASL and permissions, of its own."""
+    if (jars := jars_folder()) is None:
+        absent("no Kafka jars: set STREAMER_TEST_KAFKA_JARS to the libs/ of a Kafka release, and have java on PATH")
+        return
+    running = TlsBroker(jars, tmp_path_factory.mktemp("tls-broker"))
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from streamer.clock import SystemClock
 from streamer.lake.finding import FindingKind, Report
-from streamer.lake.scan import Query, prepare_scan
+from streamer.lake.reader import Reader
+from streamer.lake.request import ReadRequest
 from streamer.lake.verify import verify
 from streamer.store.open import open_store
 from streamer.store.s3_settings import S3Settings
@@ -256,8 +257,8 @@ def test_a_lake_in_a_real_bucket_is_proved_and_scanned_by_ranges(s3_server: S3Se
             await lake.batch(ticks_of(range(200), bad=[7], every_seconds=600))
             await lake.batch(ticks_of(range(200, 120_200), every_seconds=0.1))  # files large enough to be read by ranges
         report = await verify(store)
-        scan = await prepare_scan(store, Query("ticks", symbols=frozenset({"ETH/USDT"}), columns=("_offset",)))
-        rows = [batch.num_rows async for batch in scan.batches()]
+        read = await Reader(store).prepare(ReadRequest("ticks", symbols=frozenset({"ETH/USDT"}), columns=("_offset",)))
+        rows = [batch.num_rows async for batch in read.unsorted_batches()]
         await store.close()
         return report, sum(rows)
 

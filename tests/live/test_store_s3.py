@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from streamer.clock import SystemClock
-from streamer.errors import Denied, Invalid, Unavailable
+from streamer.errors import Conflict, Denied, Invalid, Unavailable
 from streamer.metrics import Metrics
 from streamer.store.contract import Create, NoSuchPlace, Store
 from streamer.store.observed import ObservedStore
@@ -78,6 +78,31 @@ class TestS3Store(StoreContract):
         await self.fill(store, keys)
 
         assert await keys_of(store, "raw/") == sorted(keys)
+
+    async def test_the_server_takes_the_signature_of_puts_without_botocore(self, store: S3Store) -> None:
+        await store.put("raw/first", b"x", mode=Create())
+        assert store._requests._puts is not None
+        assert store._requests._puts.plain
+
+        keys = [
+            "raw/symbol=BTC%2FUSDT/a b+c",
+            "raw/~*'()!$&,;=:@",
+            "raw/é漢😀",
+            'raw/"<>[]{}|^`',
+            "raw/%20%2B..",
+            "raw/a\\?b=c#d",
+        ]
+        for key in keys:
+            await store.put(key, key.encode(), mode=Create(), metadata={"a_b": "two  blanks", "c": "~!%41"})
+            with pytest.raises(Conflict):
+                await store.put(key, b"", mode=Create())
+        assert store._requests._puts.plain
+
+        assert await keys_of(store) == sorted([*keys, "raw/first"])
+        for key in keys:
+            there = await store.get(key)
+            assert there.body == key.encode()
+            assert there.info.metadata["c"] == "~!%41"
 
     async def test_the_server_checks_the_checksum_that_goes_with_a_body(self, store: S3Store) -> None:
         with pytest.raises(Unavailable, match="BadDigest"):
