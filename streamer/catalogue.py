@@ -15,6 +15,7 @@ Made by `make docs` from `streamer/metrics.py` and `streamer/log_events.py`.
 ## Metrics
 
 `GET /metrics` on `http.host`:`http.port` (127.0.0.1:9464), Prometheus text format. Counters end in `_total`.
+With them come the usual `process_*`: CPU seconds, resident memory, open file descriptors, start time.
 
 | metric | kind | labels | meaning |
 |---|---|---|---|

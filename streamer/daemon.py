@@ -7,7 +7,6 @@ next owner reads again what was not committed. `--until-caught-up` takes the sam
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 import structlog
 
 from streamer import __version__
+from streamer.alerts import AlertQueue, Alerts, NoAlerts
 from streamer.archive.keeper import ArchiveKeeper
 from streamer.clock import Clock, SystemClock
 from streamer.components import assemble
@@ -26,13 +26,16 @@ from streamer.config.clients import kafka_settings, s3_settings
 from streamer.config.stream_layouts import streams
 from streamer.decode.decoder import make_decoder
 from streamer.errors import Invalid, PartitionRefused
+from streamer.garbage import garbage_collected
 from streamer.health import HealthServer
 from streamer.log_events import LogEvent
+from streamer.loop_pause import LoopPause
 from streamer.metrics import Metrics
 from streamer.models.models import AsyncModels
 from streamer.models.signature import Signer
 from streamer.models.watcher import ModelWatcher, WatchSettings
 from streamer.pipeline import Budgets, Pipeline
+from streamer.source.alerts import alert_sender
 from streamer.source.kafka import KafkaSource
 from streamer.store.contract import Store
 from streamer.store.observed import ObservedStore
@@ -64,13 +67,12 @@ async def serve(
     """
     clock, metrics = SystemClock(), Metrics()
     stop = stop or asyncio.Event()
-    # Chunks make many short-lived objects that hold no cycles: the collector's defaults would look at them all the time.
-    gc.set_threshold(50_000, 20, 50)
     async with AsyncExitStack() as stack:
         stack.enter_context(_signals(stop))
         store = _layered(settings, clock, metrics)
         stack.push_async_callback(store.close)
         await _demand_lake(settings, store, clock)
+        await stack.enter_async_context(garbage_collected(clock))
         workers = ThreadWorkers(settings.workers.threads)
         stack.callback(workers.close)
         source = KafkaSource(kafka_settings(settings), workers=workers, clock=clock)
@@ -85,6 +87,7 @@ async def serve(
             budget_bytes=settings.memory.budget,
             upload_slots=settings.uploads.concurrency,
             start_from=settings.kafka.start_from,
+            alerts=await stack.enter_async_context(_alerts_sent(settings, clock, metrics)),
         )
         budgets = Budgets(settings.stop.budget, settings.kafka.rebalance_timeout / 2)
         pipeline = Pipeline(streams(settings), kit, budgets, until_caught_up=until_caught_up)
@@ -107,6 +110,7 @@ async def serve(
         if on_ready is not None:
             on_ready(pipeline)
         async with (
+            LoopPause(clock, metrics) as pause,
             _models_watched(settings, store, clock, workers, metrics, stop) as watcher,
             _days_closed(settings, store, clock, metrics, stop),
         ):
@@ -116,8 +120,29 @@ async def serve(
                 with suppress(TimeoutError):
                     async with asyncio.timeout(settings.stop.budget):
                         await watcher.wait_until_idle()
-        log.info(LogEvent.STOPPED, unfinished=[str(source) for source in pipeline.unfinished])
+        log.info(
+            LogEvent.STOPPED,
+            unfinished=[str(source) for source in pipeline.unfinished],
+            worst_pause_seconds=round(pause.worst_seconds, 4),
+        )
         return PartitionRefused.exit_code if pipeline.refused_at_stop else 0
+
+
+@asynccontextmanager
+async def _alerts_sent(settings: Settings, clock: Clock, metrics: Metrics) -> AsyncIterator[Alerts]:
+    """Where alerts go while the block runs. Nothing about them holds the daemon up, or ends it."""
+    topic, kafka = settings.alerts.topic, kafka_settings(settings)
+    if topic is None:
+        yield NoAlerts()
+        return
+    queue = AlertQueue(lambda: alert_sender(kafka, topic, clock), clock=clock, metrics=metrics, host=socket.gethostname())
+    task = asyncio.create_task(queue.run(), name="alerts")
+    try:
+        yield queue
+    finally:
+        await queue.close(task)
+        if not task.cancelled() and (failure := task.exception()) is not None:
+            log.error(LogEvent.TASK_DIED, task=task.get_name(), error=repr(failure))
 
 
 @asynccontextmanager

@@ -22,21 +22,24 @@ FEATURE_HISTORY = "state/feature_history/"
 MODELS = "models/"
 MODEL_VERSIONS = "models/versions/"
 MODEL_REGISTRIES = "models/registry/"
+BUNDLES = "bundles/"
+"""What `models/` is to models, with the same keys below it."""
 DEAD_LETTER_SUFFIX = "ndjson.gz"
 
 _NAME = re.compile(
     r"(?P<topic>[A-Za-z0-9._-]{1,249})-(?P<partition>\d{5,})-(?P<start>\d{20})-(?P<end>\d{20})(?:-l(?P<lineage>\d+))?"
-    r"\.(?P<suffix>parquet|ndjson\.zst|ndjson\.gz)"
+    r"\.(?P<suffix>parquet|ndjson\.zst|ndjson\.gz)",
+    re.ASCII,
 )
-_POSITION = re.compile(rf"{POSITIONS}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json")
-_FEATURE_HISTORY = re.compile(rf"{FEATURE_HISTORY}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json")
-_KEPT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}\.\d{6}Z\.json")
+_POSITION = re.compile(rf"{POSITIONS}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json", re.ASCII)
+_FEATURE_HISTORY = re.compile(rf"{FEATURE_HISTORY}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json", re.ASCII)
+_KEPT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}\.\d{6}Z\.json", re.ASCII)
 
 # Of two dotted parts at most, and without `_`: whatever a stem holds, the last `_v` parts it from the number.
 MODEL_SUFFIX = r"(?:\.[A-Za-z0-9]{1,16}){0,2}"
 MODEL_STEM = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
-_MODEL_VERSION = re.compile(rf"{MODEL_VERSIONS}(?P<stem>{MODEL_STEM})_v(?P<n>[1-9]\d{{0,9}})(?P<suffix>{MODEL_SUFFIX})")
-_MODEL_REGISTRY = re.compile(rf"{MODEL_REGISTRIES}(?P<stem>{MODEL_STEM})\.json")
+_MODEL_VERSION = re.compile(rf"versions/(?P<stem>{MODEL_STEM})_v(?P<n>[1-9]\d{{0,9}})(?P<suffix>{MODEL_SUFFIX})", re.ASCII)
+_MODEL_REGISTRY = re.compile(rf"registry/(?P<stem>{MODEL_STEM})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ def position_key(source: TopicPartition) -> str:
 def parse_position_key(key: str) -> TopicPartition | None:
     """The inverse of `position_key`; None for any other key."""
     match = _POSITION.fullmatch(key)
-    return TopicPartition(match["topic"], int(match["partition"])) if match else None
+    source = TopicPartition(match["topic"], int(match["partition"])) if match else None
+    return source if source is not None and position_key(source) == key else None
 
 
 def layout_key(fingerprint: str) -> str:
@@ -110,7 +114,8 @@ def feature_history_key(source: TopicPartition) -> str:
 def parse_feature_history_key(key: str) -> TopicPartition | None:
     """The inverse of `feature_history_key`; None for any other key."""
     match = _FEATURE_HISTORY.fullmatch(key)
-    return TopicPartition(match["topic"], int(match["partition"])) if match else None
+    source = TopicPartition(match["topic"], int(match["partition"])) if match else None
+    return source if source is not None and feature_history_key(source) == key else None
 
 
 def kept_prefix(document: str) -> str:
@@ -129,7 +134,10 @@ def parse_kept_key(document: str, key: str) -> datetime | None:
     name = key.removeprefix(kept_prefix(document))
     if name == key or _KEPT.fullmatch(name) is None:
         return None
-    return datetime.strptime(name, "%Y-%m-%dT%H%M%S.%fZ.json").replace(tzinfo=UTC)
+    try:
+        return datetime.strptime(name, "%Y-%m-%dT%H%M%S.%fZ.json").replace(tzinfo=UTC)
+    except ValueError:
+        return None  # it looks like a time, and there is none such
 
 
 def arrow_twin_key(document: str) -> str:
@@ -146,31 +154,31 @@ class ModelVersionKey:
     suffix: str
 
 
-def model_version_key(stem: str, n: int, suffix: str) -> str:
-    """Where the bytes of version `n` of a model are. `suffix` begins with a dot, or is empty."""
-    return f"{MODEL_VERSIONS}{stem}_v{n}{suffix}"
+def model_version_key(stem: str, n: int, suffix: str, top: str = MODELS) -> str:
+    """Where the bytes of version `n` of a model are. `suffix` begins with a dot, or is empty. top: `BUNDLES` for a bundle."""
+    return f"{top}versions/{stem}_v{n}{suffix}"
 
 
-def parse_model_version_key(key: str) -> ModelVersionKey | None:
+def parse_model_version_key(key: str, top: str = MODELS) -> ModelVersionKey | None:
     """The inverse of `model_version_key`; None for any other key."""
-    match = _MODEL_VERSION.fullmatch(key)
+    match = _MODEL_VERSION.fullmatch(key.removeprefix(top)) if key.startswith(top) else None
     return ModelVersionKey(match["stem"], int(match["n"]), match["suffix"]) if match else None
 
 
-def model_registry_key(stem: str) -> str:
+def model_registry_key(stem: str, top: str = MODELS) -> str:
     """Where the registry of a model is."""
-    return f"{MODEL_REGISTRIES}{stem}.json"
+    return f"{top}registry/{stem}.json"
 
 
-def parse_model_registry_key(key: str) -> str | None:
+def parse_model_registry_key(key: str, top: str = MODELS) -> str | None:
     """The stem whose registry is at `key`; None for any other key."""
-    match = _MODEL_REGISTRY.fullmatch(key)
+    match = _MODEL_REGISTRY.fullmatch(key.removeprefix(top)) if key.startswith(top) else None
     return match["stem"] if match else None
 
 
-def model_copy_key(stem: str, suffix: str) -> str:
+def model_copy_key(stem: str, suffix: str, top: str = MODELS) -> str:
     """Where the plain copy of what `latest` points to is."""
-    return f"{MODELS}{stem}{suffix}"
+    return f"{top}{stem}{suffix}"
 
 
 # ---- the archive ---------------------------------------------------------------------------------------------------------
@@ -182,7 +190,7 @@ LEASE = "_streamer/leases/archive.json"
 
 ArchiveKind = Literal["ticks", "bars", "signals", "features"]
 _FOLDERS: Mapping[ArchiveKind, str] = {"ticks": "ticks", "bars": "ohlcv", "signals": "signals", "features": "features"}
-_CERTIFICATE = re.compile(rf"{CERTIFICATES}(\d{{4}}-\d{{2}}-\d{{2}})\.json")
+_CERTIFICATE = re.compile(rf"{CERTIFICATES}(\d{{4}}-\d{{2}}-\d{{2}})\.json", re.ASCII)
 
 
 def archive_key(kind: ArchiveKind, day: date, symbol_text: str = "", *, stream: str = "") -> str:

@@ -11,12 +11,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, Self
 
 import pyarrow as pa
 
+from streamer.documents import typed
 from streamer.errors import Invalid
 
 CODE_REVISION = 1
@@ -32,6 +33,7 @@ SchemaName = Literal["tick", "signal", "feature", "raw"]
 TIMESTAMP = "timestamp"
 EXTRA = "extra"
 FEATURES = "features"
+FLAGS = "_flags"
 CRC_COLUMN = "_crc"
 """Travels beside the decoded rows (uint32, `records.record_crcs`) and is dropped before they are written."""
 
@@ -93,13 +95,34 @@ class Rule:
         return f"{self.column} {self.operator} {self.limit:g}"
 
 
+CheckKind = Literal["required", "range", "allowed", "clock-skew", "crossed"]
+Action = Literal["dead-letter", "flag", "count"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A quality rule that looks at one record alone. What `kind` makes of the other fields: `quality/checks.py`.
+
+    In a layout are only those that change what files hold: `dead-letter` and `flag`.
+    """
+
+    name: str
+    kind: CheckKind
+    on_violation: Action
+    columns: tuple[str, ...]
+    least: float | None = None
+    most: float | None = None
+    values: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Layout:
     """What decides keys and rows of one stream.
 
     `path` is the partition path's template, such as `symbol={symbol}/date={date}`. `columns` are in file order and include
     `timestamp` (except for the schema `raw`, whose only column is `value`). `unknown`: what happens to fields that no
-    column names. `timestamp_fallback`: what happens to a message without a time of its own.
+    column names. `timestamp_fallback`: what happens to a message without a time of its own. `checks`: quality rules that make
+    dead letters of rows, or flag them in a column of its own.
     """
 
     stream: str
@@ -111,17 +134,23 @@ class Layout:
     timestamp_fallback: Literal["kafka", "dead-letter"] = "kafka"
     rules: tuple[Rule, ...] = ()
     revision: int = CODE_REVISION
+    checks: tuple[Check, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(check.on_violation == "count" for check in self.checks):
+            raise ValueError("a rule that only counts decides nothing about rows")
 
     @cached_property
     def arrow_schema(self) -> pa.Schema:
-        """The columns of a data file: the declared ones, `extra` where unknown fields are kept, then the system's.
+        """The columns of a data file: the declared ones, `extra` where unknown fields are kept, then the system's, and `_flags`
+        where rules flag rows.
 
         Required columns and the timestamp are not nullable.
         """
         fields = [pa.field(c.name, arrow_type(c.type), nullable=not (c.required or c.name == TIMESTAMP)) for c in self.columns]
         if self.keeps_extra:
             fields.append(pa.field(EXTRA, pa.string()))
-        return pa.schema([*fields, *SYSTEM_FIELDS])
+        return pa.schema([*fields, *SYSTEM_FIELDS, *([pa.field(FLAGS, pa.string())] if self.flags else [])])
 
     @cached_property
     def decoded_schema(self) -> pa.Schema:
@@ -131,6 +160,10 @@ class Layout:
     @property
     def keeps_extra(self) -> bool:
         return self.unknown == "extra" and self.schema != "raw"
+
+    @property
+    def flags(self) -> bool:
+        return any(check.on_violation == "flag" for check in self.checks)
 
     def column(self, name: str) -> Column | None:
         return next((c for c in self.columns if c.name == name), None)
@@ -143,7 +176,10 @@ class Layout:
 
     def document(self) -> dict[str, Any]:
         """The JSON document kept under `_streamer/layouts/{fingerprint}.json`."""
-        return {"version": DOCUMENT_VERSION, **json.loads(json.dumps(asdict(self)))}
+        body = json.loads(json.dumps(asdict(self)))
+        if not self.checks:
+            del body["checks"]  # layouts without any are older than it, and keep their fingerprints
+        return {"version": DOCUMENT_VERSION, **body}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -156,9 +192,14 @@ class Layout:
                     f"layout document of version {version}, revision {revision} is unknown to this release",
                     hint="run the release that wrote it, or a newer one",
                 )
-            body["columns"] = tuple(Column(**{**c, "aliases": tuple(c["aliases"])}) for c in body["columns"])
-            body["rules"] = tuple(Rule(**r) for r in body["rules"])
-            layout = cls(**body)
+            if unknown := body.keys() - {each.name for each in fields(cls)}:
+                raise ValueError(f"unknown {', '.join(sorted(unknown))}")
+            layout: Self = typed(body, cls)
+            # As it was written: 0 and 0.0 are the same limit, and two fingerprints.
+            checks = [{**c, "columns": tuple(c["columns"]), "values": tuple(c["values"])} for c in body.get("checks", ())]
+            layout = replace(
+                layout, rules=tuple(Rule(**r) for r in body["rules"]), checks=tuple(Check(**check) for check in checks)
+            )
             layout.arrow_schema  # noqa: B018 -- a type this release does not know is found here, not in the middle of a batch
             return layout
         except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -57,6 +57,10 @@ class LogEvent(StrEnum):
         "the range is in the lake: its rows, bytes, files, cut reason and seconds spent in each step",
     )
     DEAD_LETTERS = "dead_letters", "records of the batch could not become rows; they are kept under dead-letters/"
+    QUALITY_VIOLATIONS = (
+        "quality_violations",
+        "records of the batch broke this quality rule; `on_violation` says what became of them, `detail` is one example",
+    )
     UNKNOWN_FIELDS = (
         "unknown_fields",
         "messages have fields that no column names; `streamer columns TOPIC` prints the TOML to declare them",
@@ -85,8 +89,29 @@ class LogEvent(StrEnum):
         "old files were removed as configured; what they held is in the archive, verified just before",
     )
     # readers
+    FOLLOW_LIVE = "follow_live", "a reader has given out what the lake had, and goes on with Kafka from these offsets"
+    FOLLOW_CAUGHT_UP = (
+        "follow_caught_up",
+        "Kafka no longer had the offsets that a reader needed next; the lake has them, and the reader goes on behind them",
+    )
+    FOLLOW_GAP = (
+        "follow_gap",
+        "neither Kafka nor the lake's raw files have these offsets; the reader was told to go on behind them",
+    )
+    FOLLOW_ANEW = "follow_anew", "an operator accepted a topic that was made anew; the reader goes on where it begins"
     LAKE_OPENED = "lake_opened", "a reader opened the lake that the environment names; `reason` says why it is not S3"
+    # alerts
+    ALERTS_WAIT = "alerts_wait", "alerts cannot be sent to their topic; they wait, and what does not fit is dropped and counted"
+    ALERTS_SENT_AGAIN = "alerts_sent_again", "alerts reach their topic again"
     # services
+    SECRET_CHANGED = (
+        "secret_changed",
+        "a secret holds other credentials than before; new connections use them, nothing restarts",
+    )
+    SECRET_UNREADABLE = (
+        "secret_unreadable",
+        "a secret could not be read again; what it said before is used on, until it can be read or is refused",
+    )
     MEMORY_FULL = "memory_full", "the budget is used up: fetching waits until batches have been written"
     KAFKA_UNHEALTHY = "kafka_unhealthy", "the consumer does not work; `problem` says what is wrong"
     KAFKA_HEALTHY = "kafka_healthy", "the consumer works again"

@@ -6,7 +6,7 @@ one is never used. Counters end in `_total`, units come last.
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 PARTITION = ("stream", "topic", "partition")
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30)
@@ -31,6 +31,21 @@ class Metrics:
             "Records decoded one by one. Declare columns where this grows with `records`.",
             ("stream",),
             registry=r,
+        )
+        self.quality_violations = Counter(
+            "streamer_quality_violations",
+            "Records that broke a quality rule, at commit, by rule and by what it does: dead-letter, flag, count.",
+            (*PARTITION, "rule", "on_violation"),
+            registry=r,
+        )
+        self.silent_groups = Gauge(
+            "streamer_silent_groups",
+            "Symbols (or groups) of which a `silent` rule has heard nothing for too long.",
+            (*PARTITION, "rule"),
+            registry=r,
+        )
+        self.alerts = Counter(
+            "streamer_alerts", "Alerts to the Kafka topic, by outcome: sent, dropped.", ("outcome",), registry=r
         )
         # batches
         self.batches = Counter(
@@ -91,6 +106,12 @@ class Metrics:
         self.oldest_seconds = Gauge(
             "streamer_oldest_buffered_seconds", "Age of the oldest record not yet committed.", registry=r
         )
+        # the process
+        ProcessCollector(registry=r)
+        self.tasks = Gauge("streamer_tasks", "Tasks of the event loop; constant while the assignment is.", registry=r)
+        self.loop_pause = Gauge(
+            "streamer_loop_pause_worst_seconds", "The longest time since the start that the event loop was held up.", registry=r
+        )
         # the day
         self.days_closed = Counter("streamer_days_closed", "Days closed, or closed again for data that came late.", registry=r)
         self.day_close_failures = Counter(
@@ -130,11 +151,6 @@ class Metrics:
         )
         self.models_version = Gauge(
             "streamer_model_latest_version", "The newest version of a model that this process saw.", ("model",), registry=r
-        )
-
-        # readers
-        self.cache_reads = Counter(
-            "streamer_cache_reads", "Reads through a reader's cache, by outcome: memory, disk, miss.", ("outcome",), registry=r
         )
 
     def forget_partition(self, stream: str, topic: str, partition: str) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_left
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import repeat
 from typing import NamedTuple
@@ -35,13 +35,19 @@ def record_crcs(keys: list[bytes | None], values: list[bytes | None]) -> list[in
     return list(map(zlib.crc32, (value or b"" for value in values), heads))
 
 
+def payload_bytes(keys: list[bytes | None], values: list[bytes | None]) -> int:
+    """Bytes of these keys and values; a null counts nothing."""
+    return sum(map(len, filter(None, values))) + (sum(map(len, filter(None, keys))) if any(keys) else 0)
+
+
 @dataclass(frozen=True, slots=True)
 class RecordChunk:
     """Consecutive records of one partition, column by column, as one fetch brought them.
 
     `offsets` ascend strictly and may have holes (compaction, transaction markers). Every offset in `[start, end)` that
     is not listed holds no record a consumer may see. `timestamps` are Kafka's, in milliseconds since the epoch
-    (-1 where the broker had none). `headers` is None where no record of the chunk has any.
+    (-1 where the broker had none). `headers` is None where no record of the chunk has any. `payload_bytes`: of all keys and
+    values, what a user counts as the size of the data; counted here unless given.
     """
 
     source: TopicPartition
@@ -52,18 +58,16 @@ class RecordChunk:
     keys: list[bytes | None]
     values: list[bytes | None]
     headers: list[Headers] | None = None
+    payload_bytes: int = field(default=-1, compare=False)
 
     def __post_init__(self) -> None:
+        if self.payload_bytes < 0:
+            object.__setattr__(self, "payload_bytes", payload_bytes(self.keys, self.values))
         if self.offsets and not self.start <= self.offsets[0] <= self.offsets[-1] < self.end:
             raise ValueError(f"{self.source}: offsets {self.offsets[0]}..{self.offsets[-1]} outside [{self.start},{self.end})")
 
     def __len__(self) -> int:
         return len(self.offsets)
-
-    @property
-    def payload_bytes(self) -> int:
-        """Bytes of all keys and values, what a user counts as the size of the data."""
-        return sum(map(len, filter(None, self.values))) + sum(map(len, filter(None, self.keys)))
 
     def split(self, offset: int) -> tuple[RecordChunk, RecordChunk]:
         """Cut at `offset`: everything below it, and the rest. Either side may be without records."""
@@ -73,6 +77,9 @@ class RecordChunk:
         return self._part(self.start, offset, head), self._part(offset, self.end, tail)
 
     def _part(self, start: int, end: int, rows: slice) -> RecordChunk:
+        if rows in (slice(None, len(self)), slice(0, None)):  # all of them, which need no copy
+            columns = (self.offsets, self.timestamps, self.keys, self.values, self.headers, self.payload_bytes)
+            return RecordChunk(self.source, start, end, *columns)
         headers = self.headers[rows] if self.headers is not None else None
         return RecordChunk(
             self.source, start, end, self.offsets[rows], self.timestamps[rows], self.keys[rows], self.values[rows], headers
@@ -106,6 +113,7 @@ class DeadLetter:
     headers: Headers
     reason: DeadLetterReason
     detail: str  # which field and what about it; never longer than 200 characters
+    rule: str = ""  # the quality rule that refused it, if one did; its name begins the detail
 
     @property
     def size_bytes(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamer.layout import Layout
+from streamer.quality_rules import NO_RULES, QualityRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,4 @@ class Stream:
     cut: CutLimits = CutLimits()
     allowed_lateness_seconds: float = 0.0
     history: HistorySpec | None = None
+    quality: QualityRules = NO_RULES

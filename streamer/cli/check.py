@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Literal
@@ -12,7 +12,7 @@ import typer
 
 from streamer.cli.options import ConfigOption, JsonOption, KafkaOption, LakeOption, settings_from
 from streamer.cli.output import print_json, print_line, progress
-from streamer.errors import Denied, Invalid, StreamerError
+from streamer.errors import Denied, Invalid, NotFound, StreamerError
 
 if TYPE_CHECKING:
     from streamer.clock import Clock
@@ -189,35 +189,61 @@ async def look_at_lake(settings: Settings, clock: Clock) -> AsyncIterator[Findin
 
 
 async def _try_store(store: Store, settings: Settings, clock: Clock) -> AsyncIterator[Finding]:
-    from streamer.store.contract import Overwrite
+    """Each operation by itself: a permission that is missing does not keep the next one from being tried."""
+    from streamer.store.contract import Overwrite, StoredObject
     from streamer.store.probe import PROBES, probe_conditional_writes
 
-    key, written = f"{PROBES}{clock.token()}", False
+    key, stored = f"{PROBES}{clock.token()}", list[StoredObject]()
     try:
         await store.prepare()
-        yield Finding("lake", "ok", f"{store.url} is there")
-        before = clock.now()
-        await store.put(key, b"probe", mode=Overwrite())
-        after, written = clock.now(), True
-        yield Finding("lake put", "ok", "allowed")
-        stored = await store.get(key)
-        yield Finding("lake get", "ok", "allowed")
-        found = [info.key async for info in store.list(PROBES)]
-        yield _about_listing(key in found)
-        early, late = (before - stored.info.modified).total_seconds(), (stored.info.modified - after).total_seconds()
-        yield _about_clock(max(early, late, 0.0))
     except StreamerError as error:
         yield Finding.failed("lake", error)
-        if written:
-            yield await _try_delete(store, key)
         return
+    yield Finding("lake", "ok", f"{store.url} is there")
+    before = clock.now()
+    try:
+        await store.put(key, b"probe", mode=Overwrite())
+        put, after = Finding("lake put", "ok", "allowed"), clock.now()
+    except StreamerError as error:
+        put = Finding.failed("lake put", error)
+    yield put
+
+    async def get() -> Finding:
+        stored.append(await store.get(key))
+        return Finding("lake get", "ok", "allowed")
+
+    async def list_() -> Finding:
+        return _about_listing(key in [info.key async for info in store.list(PROBES)] or put.status != "ok")
+
+    async def list_uploads() -> Finding:
+        uploads = [upload async for upload in store.list_uploads(PROBES)]
+        return Finding("lake list uploads", "ok", f"allowed, {len(uploads)} of probes" if uploads else "allowed")
+
+    yield await _attempt("lake get", get)
+    yield await _attempt("lake list", list_)
+    if settings.models.watch is not None:
+        yield await _attempt("lake list uploads", list_uploads)
+    if stored and put.status == "ok":
+        early, late = (before - stored[0].info.modified).total_seconds(), (stored[0].info.modified - after).total_seconds()
+        yield _about_clock(max(early, late, 0.0))
     yield await _try_delete(store, key)
+    if put.status != "ok":
+        return
     try:
         yield _about_conditional_writes(
             await probe_conditional_writes(store, clock), at_least_once=settings.lake.allow_at_least_once
         )
     except StreamerError as error:
         yield Finding.failed("conditional writes", error)
+
+
+async def _attempt(about: str, call: Callable[[], Awaitable[Finding]]) -> Finding:
+    try:
+        return await call()
+    except NotFound:
+        return Finding(about, "ok", "allowed")  # the probe could not be put; to be told so needs the permission
+    except StreamerError as error:
+        return Finding.failed(about, error)
 
 
 def _about_listing(listed: bool) -> Finding:

@@ -23,6 +23,9 @@ COMMANDS = (
     "demo",
     "check",
     "init",
+    "policy",
+    "plan",
+    "secrets",
     "config_show",
     "ls",
     "scan",
@@ -31,11 +34,13 @@ COMMANDS = (
     "sync",
     "verify",
     "archive",
+    "mark_cold",
     "positions",
     "dead_letters",
     "columns",
     "state",
     "models",
+    "bundles",
 )
 """In the order of the help page. Each is a module beside this one."""
 
@@ -128,7 +133,9 @@ def _report(error: BaseException, *, as_json: bool) -> int:
     unknown = [leaf for leaf in _leaves(error) if not isinstance(leaf, StreamerError)]
     bugs = [leaf for leaf in known if leaf.exit_code == 1 and not isinstance(leaf, NotFound | Stale)]
     if unknown or bugs:
-        traceback.print_exception(error)
+        from streamer.logs import redacted
+
+        print(redacted("".join(traceback.format_exception(error))), file=sys.stderr, end="")
     for leaf in known:
         print_error(leaf, as_json=as_json)
     if unknown or bugs:

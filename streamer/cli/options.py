@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +27,11 @@ def settings_from(
     config: Path | None, *, lake: str | None = None, kafka: str | None = None, require_lake: bool = True
 ) -> Settings:
     """The configuration under these options. Raises `Invalid`. `require_lake`: False for what needs no lake."""
+    from streamer import logs
     from streamer.config import load
 
-    return load(config, lake=lake, kafka=kafka, require_lake=require_lake)
+    logs.configure("warning", secrets=logs.secret_variables(os.environ))
+    settings = load(config, lake=lake, kafka=kafka, require_lake=require_lake)
+    for secret in settings.hidden_values:
+        logs.hide(secret)
+    return settings

@@ -29,7 +29,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """One JSON document on standard output. What JSON cannot hold (times, paths, decimals) is written as text."""
-    print(json.dumps(value, indent=2, default=str))
+    print(_safe(json.dumps(value, indent=2, default=str)))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> None:
@@ -59,10 +59,10 @@ def print_line(status: str, name: str, message: str, hint: str = "") -> None:
     mark, colour = MARKS[status]
     out = console()
     line = Text(f"{mark:<5}", style=colour)
-    line.append(f"{name:<24} {message}", style="default")
+    line.append(_safe(f"{name:<24} {message}"), style="default")
     out.print(line, soft_wrap=True)
     if hint and status != "ok":
-        out.print(Text(f"{'':<5}{'':<24} -> {hint}"), soft_wrap=True)
+        out.print(Text(_safe(f"{'':<5}{'':<24} -> {hint}")), soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -78,11 +78,11 @@ def progress(text: str) -> AbstractContextManager[object]:
 def print_error(error: StreamerError, *, as_json: bool) -> None:
     """`error: ...` and its hint, on standard error; with `as_json` one JSON object."""
     if as_json:
-        print(json.dumps({"error": error_document(error)}, default=str), file=sys.stderr)
+        print(_safe(json.dumps({"error": error_document(error)}, default=str)), file=sys.stderr)
         return
-    print(f"error: {error}", file=sys.stderr)
+    print(_safe(f"error: {error}"), file=sys.stderr)
     if error.hint:
-        print(f"  hint: {error.hint}", file=sys.stderr)
+        print(_safe(f"  hint: {error.hint}"), file=sys.stderr)
 
 
 def error_document(error: StreamerError) -> dict[str, Any]:
@@ -94,6 +94,13 @@ def error_document(error: StreamerError) -> dict[str, Any]:
         "context": error.context,
         "exit_code": error.exit_code,
     }
+
+
+def _safe(text: str) -> str:
+    """`text` without the secrets of the configuration: a server may quote in its answer what it was sent."""
+    from streamer.logs import redacted
+
+    return redacted(text)
 
 
 def _text(value: object) -> str:

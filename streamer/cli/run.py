@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -44,6 +45,9 @@ def run(
     """
     settings = settings_from(config, lake=lake, kafka=kafka)
     from streamer import daemon, logs
+    from streamer.arrow_process import set_up_arrow
 
-    logs.configure(settings.log.level, settings.log.format, secrets=settings.secrets)
+    set_up_arrow()
+    secrets = (*settings.hidden_values, *logs.secret_variables(os.environ))
+    logs.configure(settings.log.level, settings.log.format, secrets=secrets)
     return daemon.run(settings, until_caught_up=until_caught_up)

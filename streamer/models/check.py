@@ -11,10 +11,7 @@ from typing import Any
 
 from streamer.errors import Damaged, NotFound
 from streamer.keys import (
-    MODEL_REGISTRIES,
-    MODEL_VERSIONS,
     ModelVersionKey,
-    model_registry_key,
     parse_model_registry_key,
     parse_model_version_key,
 )
@@ -99,6 +96,7 @@ class _Check:
     ) -> None:
         self._store = store
         self._registries = registries
+        self._shelf = registries.shelf
         self._workers = workers
         self._signer = signer
         self._slots = asyncio.Semaphore(_AT_ONCE)
@@ -112,7 +110,7 @@ class _Check:
                 found[stem] = await self._registries.find(stem)
             except Damaged as error:
                 found[stem] = None
-                key = str(error.context.get("key", model_registry_key(stem)))
+                key = str(error.context.get("key", self._registries.key(stem)))
                 self._add(ModelFindingKind.REGISTRY_DAMAGED, key, error.message, error.hint, stem)
         objects = await self._objects()
         registered = {stem: registry for stem, registry in found.items() if registry is not None}
@@ -122,8 +120,8 @@ class _Check:
 
     async def _stems(self) -> list[str]:
         stems = []
-        async for item in self._store.list(MODEL_REGISTRIES):
-            if (stem := parse_model_registry_key(item.key)) is not None:
+        async for item in self._store.list(self._shelf.registries):
+            if (stem := parse_model_registry_key(item.key, self._shelf.top)) is not None:
                 stems.append(stem)
             else:
                 self._foreign(item.key)
@@ -131,8 +129,8 @@ class _Check:
 
     async def _objects(self) -> dict[ModelVersionKey, ObjectInfo]:
         objects = {}
-        async for item in self._store.list(MODEL_VERSIONS):
-            if (parsed := parse_model_version_key(item.key)) is not None:
+        async for item in self._store.list(self._shelf.versions):
+            if (parsed := parse_model_version_key(item.key, self._shelf.top)) is not None:
                 objects[parsed] = item
             else:
                 self._foreign(item.key)
@@ -143,8 +141,8 @@ class _Check:
         for name, alias in registry.aliases.items():
             if registry.by_number(alias.n) is None:
                 detail = f"{name} points to version {alias.n}, which the registry does not have"
-                hint = f"streamer models promote {stem} VERSION {name}"
-                self._add(ModelFindingKind.ALIAS_DANGLING, model_registry_key(stem), detail, hint, stem)
+                hint = f"{self._shelf.command} promote {stem} VERSION {name}"
+                self._add(ModelFindingKind.ALIAS_DANGLING, self._registries.key(stem), detail, hint, stem)
         versions = registry.listed()
         await asyncio.gather(*(self._check_version(registry, version, objects) for version in versions))
         if LATEST in registry.aliases and (latest := registry.by_number(registry.aliases[LATEST].n)) is not None:
@@ -174,7 +172,7 @@ class _Check:
 
     async def _check_copy(self, registry: Registry, latest: Version) -> None:
         stem, key = registry.name.stem, registry.name.copy_key
-        hint = f"streamer models repair {stem}"
+        hint = f"{self._shelf.command} repair {stem}"
         try:
             there = await self._store.head(key)
             # The copy's own word is not enough here: where the whole is read, the copy is too.
@@ -208,7 +206,7 @@ class _Check:
         if version.signature is None:
             hint = "push the same file again with STREAMER_MODEL_KEY set"
             self._add(ModelFindingKind.UNSIGNED, key, f"version {version.n} is not signed", hint, stem)
-        elif version.signature != self._signer.sign(stem, version.n, version.size, version.sha256):
+        elif version.signature != self._signer.sign(self._shelf.signed_name(stem), version.n, version.size, version.sha256):
             hint = "find out who pushed it, or set the STREAMER_MODEL_KEY of its trainer"
             self._add(ModelFindingKind.SIGNATURE_WRONG, key, f"version {version.n} is signed with another key", hint, stem)
 
@@ -218,8 +216,9 @@ class _Check:
                 # A first version alone is of a first push that died, or is under way.
                 first = sum(other.stem == parsed.stem for other in objects) == parsed.n == 1
                 kind = ModelFindingKind.UNREGISTERED if first else ModelFindingKind.REGISTRY_MISSING
-                hint = f"restore {model_registry_key(parsed.stem)}, or make it again: streamer models repair {parsed.stem}"
-                self._add(kind, item.key, "its model has no registry", hint, parsed.stem)
+                registry_key, again = self._registries.key(parsed.stem), f"{self._shelf.command} repair {parsed.stem}"
+                hint = f"restore {registry_key}, or make it again: {again}"
+                self._add(kind, item.key, f"its {self._shelf.noun} has no registry", hint, parsed.stem)
                 continue
             registry = found[parsed.stem]
             if registry is None:
@@ -230,7 +229,7 @@ class _Check:
                 pruned = registry.was_pruned(parsed.n)
                 what = "it was pruned, and its object is still here" if pruned else "no registry knows it"
                 command = f"prune {parsed.stem} --yes" if pruned else f"repair {parsed.stem}"
-                hint = f"streamer models {command}, unless a push is under way"
+                hint = f"{self._shelf.command} {command}, unless a push is under way"
                 self._add(ModelFindingKind.UNREGISTERED, item.key, what, hint, parsed.stem)
 
     def _foreign(self, key: str) -> None:

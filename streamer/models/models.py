@@ -26,6 +26,7 @@ from streamer.models.refusals import NoSuchModel
 from streamer.models.registries import Registries
 from streamer.models.registry import LATEST, Registry, Sign
 from streamer.models.schema import demand_schema
+from streamer.models.shelf import MODEL_SHELF, Shelf
 from streamer.models.signature import Signer
 from streamer.models.version import About, Version, about
 from streamer.store.big_objects import Progress
@@ -45,13 +46,22 @@ class AsyncModels:
     """
 
     def __init__(
-        self, store: Store, clock: Clock, workers: Workers, *, cache: ModelCache | None = None, signer: Signer | None = None
+        self,
+        store: Store,
+        clock: Clock,
+        workers: Workers,
+        *,
+        cache: ModelCache | None = None,
+        signer: Signer | None = None,
+        shelf: Shelf = MODEL_SHELF,
     ) -> None:
+        """shelf: what is versioned, where it is not models."""
+        self._shelf = shelf
         self._store = store
         self._clock = clock
         self._workers = workers
         self._signer = signer
-        self._registries = Registries(store, clock)
+        self._registries = Registries(store, clock, shelf)
         self._copies = PlainCopies(store, self._registries, clock, workers)
         self._pushes = Pushes(store, self._registries, self._copies, clock, workers, signer)
         self._pulls = Pulls(store, self._registries, clock, workers, cache)
@@ -90,7 +100,7 @@ class AsyncModels:
         progress: Progress | None = None,
     ) -> Pushed:
         """As `push`, and tells whether anything was pushed."""
-        stem, who = ModelName.of_file(os.fspath(path), name).stem, who or this_user()
+        stem, who = ModelName.of_file(os.fspath(path), name, self._shelf).stem, who or this_user()
         if await self._registries.find(stem) is None:
             # Objects without a registry: somebody deleted it, or its first push died.
             await self._recovery.recover(who, only=stem)
@@ -127,7 +137,7 @@ class AsyncModels:
 
     async def registry(self, name: str) -> Registry:
         """All that is known of a model: versions, aliases, history."""
-        check_stem(name)
+        check_stem(name, self._shelf)
         return await self._registries.read(name)
 
     async def versions(self, name: str) -> list[Version]:
@@ -137,6 +147,10 @@ class AsyncModels:
     async def resolve(self, name: str, version: int | str = LATEST) -> Version:
         """What an alias points to now, or the version of a number."""
         return (await self.registry(name)).resolve(version)
+
+    async def trusted(self, name: str, version: int | str = LATEST) -> tuple[Registry, Version]:
+        """What `pull` would fetch now, its signature checked. Raises `NotSigned`."""
+        return await self._found(name, version, None)
 
     async def promote(self, name: str, version: int | str, alias: str, *, reason: str = "", who: str | None = None) -> Version:
         """Point `alias` to a version. Raises `Invalid` for `latest`, which moves by itself."""
@@ -161,7 +175,7 @@ class AsyncModels:
         """Put right what crashes left, of all models or of one: versions that are in no registry, plain copies that lag, and
         uploads a day old. A registry that was deleted is made again from the versions, without what trainers said of them."""
         if name is not None:
-            check_stem(name)
+            check_stem(name, self._shelf)
         return await self._recovery.recover(who or this_user(), name)
 
     async def check(self, *, deep: bool = True) -> ModelReport:
@@ -199,7 +213,7 @@ class AsyncModels:
         registry = await self.registry(name)
         found = registry.resolve(version)
         if self._signer is not None:
-            self._signer.demand(name, found)
+            self._signer.demand(self._shelf.signed_name(name), found)
         if expect_schema is not None:
             demand_schema(name, found, expect_schema)
         return registry, found

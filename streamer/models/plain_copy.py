@@ -60,7 +60,7 @@ class PlainCopies:
             except ContentChanged:
                 # The trainer writes into the file we hold open; the version is safe in the lake.
                 local = None
-        raise Unavailable("the plain copy cannot be written", hint="look at the store", model=stem)
+        raise Unavailable("the plain copy cannot be written", hint="look at the store", **{self._registries.shelf.noun: stem})
 
     async def _look(self, stem: str) -> tuple[Registry | None, ObjectInfo | None]:
         registry = await self._registries.find(stem)
@@ -104,6 +104,6 @@ def missing(registry: Registry, version: Version, what: str) -> Damaged:
     return Damaged(
         f"version {version.n} of {stem} is damaged: {what}",
         hint="restore an older version of this object, or push the same file again after deleting what is there; until "
-        f"then use another version: `streamer models rollback {stem} latest`",
+        f"then use another version: `{registry.name.shelf.command} rollback {stem} latest`",
         key=registry.name.version_key(version.n),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from streamer.errors import Invalid
-from streamer.keys import MODEL_VERSIONS, parse_model_version_key
+from streamer.keys import parse_model_version_key
 from streamer.models.registries import Registries
 from streamer.models.registry import Registry
 from streamer.models.version import Version
@@ -46,8 +46,8 @@ async def prune(store: Store, registries: Registries, stem: str, *, keep: int, d
     doomed = {version.n for version in going} if dry_run else set()
     keys = [
         item.key
-        async for item in store.list(f"{MODEL_VERSIONS}{stem}_v")
-        if (parsed := parse_model_version_key(item.key)) is not None
+        async for item in store.list(f"{registries.shelf.versions}{stem}_v")
+        if (parsed := parse_model_version_key(item.key, registries.shelf.top)) is not None
         and (parsed.stem, parsed.suffix) == (stem, before.name.suffix)
         and (parsed.n in doomed or after.was_pruned(parsed.n))
     ]

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -97,7 +98,8 @@ class Pulls:
             now = await self._registries.find(registry.name.stem)
             if now is not None and now.was_pruned(version.n):
                 hint = "pull another version, or an alias: what an alias points to is never pruned"
-                raise NoSuchModel("the version was pruned", hint=hint, model=registry.name.stem, version=version.n) from error
+                named: dict[str, Any] = {registry.name.shelf.noun: registry.name.stem}
+                raise NoSuchModel("the version was pruned", hint=hint, version=version.n, **named) from error
             raise missing(registry, version, "its object is gone") from error
         if size != version.size or digest.hexdigest() != version.sha256:
             raise missing(registry, version, "its bytes have another hash than when it was pushed")

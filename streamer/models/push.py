@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 from streamer.clock import Clock, backoff_seconds
 from streamer.errors import Conflict, Invalid, NotFound, OutcomeUnknown, Unavailable
-from streamer.keys import MODEL_VERSIONS, parse_model_version_key
+from streamer.keys import parse_model_version_key
 from streamer.lake.positions import read_positions
 from streamer.models.local_file import LocalFile
 from streamer.models.name import ModelName
@@ -71,7 +71,7 @@ class Pushes:
         Raises `ContentChanged` where the file changed while it was sent; then nothing of it is a version. Raises `Invalid`
         for names that cannot be kept, a missing or empty file, or a suffix other than that of the versions before it.
         """
-        model = ModelName.of_file(os.fspath(path), name)
+        model = ModelName.of_file(os.fspath(path), name, self._registries.shelf)
         async with await LocalFile.open(path, self._workers) as content:
             file = _File(model, content, await hash_content(content, self._workers))
             registry = await self._known(model)
@@ -129,7 +129,7 @@ class Pushes:
                 if unanswered >= UNANSWERED_MAX:
                     raise
             await self._clock.sleep(self._clock.jitter(backoff_seconds(attempt, first=0.01, most=1.0)))
-        raise Unavailable("no version number was free", hint="try again later", model=file.name.stem)
+        raise Unavailable("no version number was free", hint="try again later", **{file.name.shelf.noun: file.name.stem})
 
     async def _create(self, key: str, file: _File, progress: Progress | None) -> bool:
         """Whether the content is at `key` now. A lost answer is settled by reading back; raises `OutcomeUnknown` where nothing
@@ -159,8 +159,8 @@ class Pushes:
     async def _taken(self, model: ModelName) -> dict[int, int]:
         """The numbers that have an object, and its size; of this suffix only, as another one has other keys."""
         found = {}
-        async for item in self._store.list(f"{MODEL_VERSIONS}{model.stem}_v"):
-            parsed = parse_model_version_key(item.key)
+        async for item in self._store.list(f"{model.shelf.versions}{model.stem}_v"):
+            parsed = parse_model_version_key(item.key, model.shelf.top)
             if parsed is not None and (parsed.stem, parsed.suffix) == (model.stem, model.suffix):
                 found[parsed.n] = item.size_bytes
         return dict(sorted(found.items()))
@@ -187,6 +187,8 @@ class Pushes:
         return landed, landed.n == n and landed.created == now
 
     async def _trained_through(self) -> tuple[TrainedThrough, ...]:
+        if not self._registries.shelf.trained:
+            return ()
         positions = await read_positions(self._store)
         return tuple(
             TrainedThrough(source.topic, source.partition, position.lineage, position.committed, position.through)
@@ -196,7 +198,7 @@ class Pushes:
     def _sign(self, file: _File, n: int) -> str | None:
         if self._signer is None:
             return None
-        return self._signer.sign(file.name.stem, n, file.content.size_bytes, file.sha256)
+        return self._signer.sign(file.name.shelf.signed_name(file.name.stem), n, file.content.size_bytes, file.sha256)
 
 
 def this_user() -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from streamer.clock import Clock
 from streamer.errors import NotFound, StreamerError
-from streamer.keys import MODEL_VERSIONS, MODELS, ModelVersionKey, parse_model_version_key
+from streamer.keys import ModelVersionKey, parse_model_version_key
 from streamer.models.name import ModelName
 from streamer.models.plain_copy import PlainCopies
 from streamer.models.registries import Registries
@@ -41,6 +41,7 @@ class Recovery:
     def __init__(self, store: Store, registries: Registries, copies: PlainCopies, clock: Clock, workers: Workers) -> None:
         self._store = store
         self._registries = registries
+        self._shelf = registries.shelf
         self._copies = copies
         self._clock = clock
         self._workers = workers
@@ -48,7 +49,7 @@ class Recovery:
     async def recover(self, who: str, only: str | None = None) -> Recovered:
         """Look at every model, or at `only`. The failure of one does not keep the others from being looked at."""
         done = Recovered()
-        objects = await self._objects(MODEL_VERSIONS if only is None else f"{MODEL_VERSIONS}{only}_v")
+        objects = await self._objects(self._shelf.versions if only is None else f"{self._shelf.versions}{only}_v")
         for stem in sorted({*objects, *await self._registries.stems()} if only is None else [only]):
             try:
                 for n in await self._take_in(stem, objects.get(stem, []), who):
@@ -62,13 +63,13 @@ class Recovery:
         try:
             done.uploads = await self._abort_uploads()
         except StreamerError as error:
-            done.failures.append((MODELS, error))
+            done.failures.append((self._shelf.top, error))
         return done
 
     async def _objects(self, prefix: str) -> dict[str, list[tuple[ModelVersionKey, int]]]:
         found: dict[str, list[tuple[ModelVersionKey, int]]] = defaultdict(list)
         async for item in self._store.list(prefix):
-            if (parsed := parse_model_version_key(item.key)) is not None:
+            if (parsed := parse_model_version_key(item.key, self._shelf.top)) is not None:
                 found[parsed.stem].append((parsed, item.size_bytes))
         return found
 
@@ -79,7 +80,7 @@ class Recovery:
             registry = await self._registries.find(stem)
             if not _is_orphan(registry, key):
                 continue
-            name = registry.name if registry is not None else ModelName(stem, key.suffix)
+            name = registry.name if registry is not None else ModelName(stem, key.suffix, self._shelf)
             try:
                 sha256 = await hash_content(StoredContent(self._store, name.version_key(key.n), size), self._workers)
             except NotFound:
@@ -99,7 +100,7 @@ class Recovery:
     async def _abort_uploads(self) -> int:
         oldest = self._clock.now() - ABANDONED_AFTER
         aborted = 0
-        async for upload in self._store.list_uploads(MODELS):
+        async for upload in self._store.list_uploads(self._shelf.top):
             if upload.begun is not None and upload.begun < oldest:
                 await self._store.abort_upload(upload)
                 aborted += 1

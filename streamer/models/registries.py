@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 
 from streamer.clock import Clock, backoff_seconds
 from streamer.errors import Conflict, Damaged, NotFound, OutcomeUnknown, Unavailable
-from streamer.keys import MODEL_REGISTRIES, model_registry_key, parse_model_registry_key
+from streamer.keys import model_registry_key, parse_model_registry_key
 from streamer.models.refusals import NoSuchModel
 from streamer.models.registry import Registry
+from streamer.models.shelf import MODEL_SHELF, Shelf
 from streamer.store.contract import Create, Replace, Store
 
 Change = Callable[[Registry | None], Registry]
@@ -36,14 +37,19 @@ class Registries:
     """Every model's registry in one lake. All methods may raise `Unavailable`, `Denied`, and `Damaged` where a registry is
     none."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, shelf: Shelf = MODEL_SHELF) -> None:
+        self.shelf = shelf
         self._store = store
         self._clock = clock
 
+    def key(self, stem: str) -> str:
+        """Where the registry of a model is."""
+        return model_registry_key(stem, self.shelf.top)
+
     async def stems(self) -> list[str]:
         """The names of all models."""
-        keys = [item.key async for item in self._store.list(MODEL_REGISTRIES)]
-        return sorted(stem for key in keys if (stem := parse_model_registry_key(key)) is not None)
+        keys = [item.key async for item in self._store.list(self.shelf.registries)]
+        return sorted(stem for key in keys if (stem := parse_model_registry_key(key, self.shelf.top)) is not None)
 
     async def find(self, stem: str) -> Registry | None:
         """The registry of a model; None where it has none."""
@@ -52,8 +58,11 @@ class Registries:
     async def read(self, stem: str) -> Registry:
         """The registry of a model. Raises `NoSuchModel`."""
         if (found := await self.find(stem)) is None:
+            noun = self.shelf.noun
             raise NoSuchModel(
-                "there is no such model", hint="`streamer models list` shows those there are", model=stem, lake=self._store.url
+                f"there is no such {noun}",
+                hint=f"`{self.shelf.command} list` shows those there are",
+                **{noun: stem, "lake": self._store.url},
             )
         return found
 
@@ -70,11 +79,11 @@ class Registries:
             if landed:
                 return target
             await self._clock.sleep(self._clock.jitter(backoff_seconds(attempt, first=0.05, most=0.2)))
-        raise Unavailable("too many others change this registry", hint="try again later", key=model_registry_key(stem))
+        raise Unavailable("too many others change this registry", hint="try again later", key=self.key(stem))
 
     async def _swap(self, stem: str, known: _Found, target: Registry) -> tuple[bool, _Found]:
         """Whether `target` was written over `known`, and what is there now."""
-        key, body = model_registry_key(stem), target.to_json()
+        key, body = self.key(stem), target.to_json()
         mode = Create() if known.registry is None else Replace(known.etag)
         for attempt in range(ROUNDS_MAX):
             try:
@@ -92,15 +101,15 @@ class Registries:
         raise Unavailable("the registry cannot be written", hint="look at the store", key=key)
 
     async def _read(self, stem: str) -> _Found:
-        key = model_registry_key(stem)
+        key = self.key(stem)
         try:
             found = await self._store.get(key)
         except NotFound:
             return _Found(None)
-        registry = Registry.from_json(found.body, key=key)
+        registry = Registry.from_json(found.body, key=key, shelf=self.shelf)
         if registry.name.stem != stem:
             raise Damaged(
-                f"the registry speaks of the model {registry.name.stem}",
+                f"the registry speaks of the {self.shelf.noun} {registry.name.stem}",
                 hint="it was copied or renamed by hand: restore an older version of this object, or delete it",
                 key=key,
             )

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]:
     """As a shell of a newcomer would: nothing of ours in the environment."""
@@ -17,6 +19,7 @@ def run(command: list[str], directory: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=110, check=False)
 
 
+@pytest.mark.thorough  # `make demo` is what a change runs; it takes a while
 def test_the_demo_keeps_its_promise_and_the_commands_it_names_work(tmp_path: Path) -> None:
     done = run([sys.executable, "-P", "-m", "streamer", "demo", "--seconds", "3"], tmp_path)
 

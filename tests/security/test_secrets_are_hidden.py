@@ -155,6 +155,7 @@ def commands(app: typer.Typer, path: tuple[str, ...] = ()) -> Iterator[tuple[str
         yield (*path, command.name or command.callback.__name__.replace("_", "-"))  # type: ignore[union-attr]
 
 
+@pytest.mark.thorough
 def test_no_help_page_shows_a_value_of_the_environment(clean: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     set_all(clean, ENVIRONMENT)
     found = list(commands(build()))

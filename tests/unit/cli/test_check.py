@@ -85,7 +85,7 @@ class _Crippled:
     ("fault", "about", "status", "code", "hint"),
     [
         ("clock", "clock", "warn", 0, "chrony"),
-        ("get", "lake", "fail", 4, "grant s3:GetObject"),
+        ("get", "lake get", "fail", 4, "grant s3:GetObject"),
         ("delete", "lake delete", "warn", 0, "retention"),
         ("conditional", "conditional writes", "fail", 2, "allow_at_least_once"),
     ],

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from lake_on_disk import Shell
 
+from streamer import Lake
 from streamer.errors import Invalid
 from streamer.lake.ddl import StreamTable, ddl
 from tests.unit.lake_reader.reader_lake import DAY, build_on_disk
@@ -38,8 +39,12 @@ def test_duckdb_sees_every_row_once(tmp_path: Path, capsys: pytest.CaptureFixtur
     names = ", ".join(expected[0])
     found = connection.sql(f"SELECT {names} FROM ticks ORDER BY timestamp, _partition, _offset").to_arrow_table().to_pylist()
     days = connection.sql('SELECT DISTINCT "date" AS d FROM ticks ORDER BY d').fetchall()
+    bars = connection.sql("SELECT * FROM bars ORDER BY timestamp, symbol").to_arrow_table().to_pylist()
     connection.close()
     assert status == 0
+    with Lake.open(str(tmp_path / "lake"), cache=None) as lake:
+        own = lake.bars(interval="1m").to_pylist()
+    assert bars == [{**bar, "date": bar["timestamp"].date()} for bar in own]
     assert len(expected) == 180
     assert found == expected
     assert [day for (day,) in days] == [date(2026, 1, 3), date(2026, 1, 4), date(2026, 1, 5)]

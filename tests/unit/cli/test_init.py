@@ -30,7 +30,7 @@ def test_a_dry_run_creates_nothing(shell: Shell, tmp_path: Path) -> None:
     ended = shell("init", "--dry-run", "--lake", "./lake")
 
     assert ended.status == 0
-    assert "would be created" in ended.out
+    assert "would be made" in ended.out
     assert not (tmp_path / "lake").exists()
 
 
@@ -42,7 +42,7 @@ def test_without_yes_it_asks(
     ended = shell("init", "--lake", "./lake")
 
     assert ended.status == status
-    assert "Create it?" in ended.err
+    assert "Make these changes?" in ended.err
     assert (tmp_path / "lake").exists() is there
 
 

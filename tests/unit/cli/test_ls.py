@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from lake_on_disk import Shell, build
+
+from tests.unit.lake_reader.reader_lake import build_on_disk
 
 
 @pytest.fixture
@@ -64,3 +67,29 @@ def test_an_empty_lake_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture
     status, body = shell.json("ls")
 
     assert (status, body["entries"]) == (0, [])
+
+
+def test_a_closed_day_is_shown_also_when_its_raw_files_are_gone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = build_on_disk(tmp_path / "lake", closed=True)
+    shell = Shell(tmp_path / "lake", capsys)
+    rows = Counter(row["timestamp"].date().isoformat() for row in expected)  # type: ignore[attr-defined]
+
+    _, streams = shell.json("ls", "--rows")
+    _, days = shell.json("ls", "ticks", "--rows")
+    _, folders = shell.json("ls", "ticks", "--date", "2026-01-03", "--rows")
+
+    [ticks] = streams["entries"]
+    assert (ticks["rows"], ticks["first_day"], ticks["archive_files"]) == (180, "2026-01-03", 8)
+    assert {entry["name"]: entry["rows"] for entry in days["entries"]} == rows
+    assert [entry["archive_files"] for entry in days["entries"]] == [8, 0, 0]
+    assert days["entries"][0]["files"] == 0
+    assert [(entry["name"], entry["rows"]) for entry in folders["entries"]] == [("archive/ticks", rows["2026-01-03"])]
+
+
+@pytest.mark.parametrize("template", ["symbol={symbol}/date={date}", "{symbol}"])
+def test_rows_of_a_closed_day_are_counted_once(tmp_path: Path, capsys: pytest.CaptureFixture[str], template: str) -> None:
+    build_on_disk(tmp_path / "lake", closed=True, template=template)
+
+    _, streams = Shell(tmp_path / "lake", capsys).json("ls", "--rows")
+
+    assert [entry["rows"] for entry in streams["entries"]] == [180]

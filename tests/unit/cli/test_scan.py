@@ -13,6 +13,7 @@ import pytest
 from lake_on_disk import Shell, build
 
 from streamer.cli.row_writers import open_writer
+from tests.unit.lake_reader.reader_lake import build_on_disk
 
 
 @pytest.fixture
@@ -117,3 +118,13 @@ def test_nested_columns_and_nanoseconds_have_a_text_in_csv_and_json(tmp_path: Pa
     }
     row = next(csv.DictReader(io.StringIO(texts["csv"])))
     assert (row["m"], row["l"], row["t"], row["v"]) == ('{"a":1.5}', "[1.0]", first["t"], "/w==")
+
+
+def test_a_closed_day_comes_from_the_archive(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    expected = build_on_disk(tmp_path / "lake", closed=True)
+
+    Shell(tmp_path / "lake", capsys).run("scan", "ticks", "-o", str(tmp_path / "rows.parquet"))
+
+    found = pq.read_table(tmp_path / "rows.parquet")
+    assert sorted(found["_offset"].to_pylist()) == [row["_offset"] for row in expected]
+    assert found.column_names == list(expected[0])

@@ -179,7 +179,7 @@ def test_keys_of_two_sources_are_never_mixed(here: Path) -> None:
         ("[memory]\nbudget = 'lots'", "a size is a number of bytes"),
         ("[lake]\nallow_at_least_once = 'perhaps'", "must be true or false"),
         ("[kafka]\nsasl_username = 'me'", "sasl_username and sasl_password are not used with security_protocol PLAINTEXT"),
-        ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "needs kafka.sasl_username and kafka.sasl_password"),
+        ("[kafka]\nsecurity_protocol = 'SASL_SSL'", "needs kafka.sasl_username and sasl_password"),
         ("[kafka]\nssl_cafile = 'ca.pem'", "set it to SSL or SASL_SSL"),
         ("[s3]\naccess_key_id = 'a'", "set access_key_id and secret_access_key together"),
         ("[lake]\nkms_key_id = 'a'", "only used with server_side_encryption"),
@@ -259,7 +259,7 @@ def test_secrets_are_in_no_repr_and_no_entry(here: Path) -> None:
     shown = json.dumps([(entry.path, entry.value, entry.text, entry.origin) for entry in settings.entries()])
 
     assert "hunter2" not in f"{settings!r} {settings!s} {shown}"
-    assert {"hunter2", "hunter2-token"} == set(settings.secrets)
+    assert {"hunter2", "hunter2-token"} == set(settings.hidden_values)
 
 
 def test_a_file_that_is_not_toml_is_named_with_the_line(here: Path) -> None:

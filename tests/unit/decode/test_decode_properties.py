@@ -10,7 +10,7 @@ from message_strategies import SCALARS, TEXTS_OF_VALUES, chunks
 
 from streamer.decode.decoder import make_decoder
 
-BUDGET = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+BUDGET = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 every_layout = pytest.mark.parametrize("name", list(LAYOUTS))
 
@@ -32,7 +32,7 @@ def test_both_ways_give_the_same_rows_and_dead_letters(name: str, data: st.DataO
         assert same(quick, slow)
 
 
-@settings(BUDGET, max_examples=200)
+@settings(BUDGET, max_examples=100)
 @given(data=st.data())
 def test_both_ways_convert_every_text_for_every_type_alike(data: st.DataObject) -> None:
     layout = LAYOUTS["tick, every type, nanoseconds"]

@@ -9,20 +9,12 @@ from collections.abc import Callable, Iterator
 import boto3
 import pytest
 
-from streamer import logs
 from streamer.secrets.contract import AwsKeys
 from tests.unit.setup.moto_server import moto_server
 
 _numbers = itertools.count()
 REGION = "us-east-1"
 Users = Callable[..., AwsKeys]
-
-
-@pytest.fixture(autouse=True)
-def nothing_learned() -> Iterator[None]:
-    """What a test's secrets taught the logs is forgotten: the next test may log the word."""
-    yield
-    logs._learned.clear()
 
 
 @pytest.fixture(scope="session")

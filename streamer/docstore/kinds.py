@@ -1,0 +1,39 @@
+"""The kinds of documents that are known without being declared, and which templates may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from streamer.docstore.template import Template
+from streamer.errors import Invalid
+from streamer.keys import ARCHIVE_PARTS, BUNDLES, CERTIFICATES, DEAD_LETTERS, MODELS, RAW
+
+_DAY = "{Y}/{m}/{d}"
+
+BUILT_IN: Mapping[str, Template] = MappingProxyType(
+    {
+        "ohlcv": Template(f"market-data/ohlcv/{{symbol}}/{{timeframe}}/{_DAY}/{{timestamp}}.json"),
+        "orderbook": Template(f"market-data/orderbook/{{symbol}}/{_DAY}/{{H}}/{{minute}}_{{timestamp}}.json"),
+        "trades": Template(f"market-data/trades/{{symbol}}/{_DAY}/{{timestamp}}.json"),
+        "portfolio": Template(f"user-data/{{user_id}}/portfolio/{_DAY}/{{timestamp}}.json"),
+        "user-trades": Template(f"user-data/{{user_id}}/trades/{_DAY}/{{timestamp}}.json"),
+        "analytics": Template(f"analytics/{{report_type}}/{_DAY}/{{timestamp}}.json"),
+        "backup": Template(f"backups/database/{{table}}/{_DAY}/{{timestamp}}.json"),
+        "log": Template(f"logs/{{log_type}}/{_DAY}/{{timestamp}}_app.log"),
+        "raw": Template("raw/{source}/{ticker}/{date}/{timestamp}.json"),
+        "processed": Template("processed/{computation:indicators|percentiles|features}/{ticker}/{date}/{timestamp}.json"),
+        "report": Template("reports/{ticker}/{date}.pdf"),
+    }
+)
+
+_OURS = (RAW, DEAD_LETTERS, CERTIFICATES, ARCHIVE_PARTS, MODELS, BUNDLES, "_streamer/", "state/", "cache/", "ticks/", "ohlcv/",
+         "features/", "signals/", "daily-summaries/", "streams/")  # fmt: skip
+
+
+def declared(template: str) -> Template:
+    """The template that somebody declares. Raises `Invalid` where it is none, or lies where the rest of the lake does."""
+    made = Template(template)
+    if f"{template.split('/')[0]}/" in _OURS:
+        raise Invalid(f"documents cannot lie below {template.split('/')[0]}/", hint="choose a folder of their own")
+    return made
