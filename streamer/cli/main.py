@@ -6,7 +6,6 @@ One file per command, each with `register(app)`. They import what is heavy insid
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -93,9 +92,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_root)
     for name in COMMANDS:
-        module = f"streamer.cli.{name}"
-        if importlib.util.find_spec(module) is not None:
-            importlib.import_module(module).register(app)
+        importlib.import_module(f"streamer.cli.{name}").register(app)
     return app
 
 
