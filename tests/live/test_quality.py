@@ -122,6 +122,7 @@ def test_rules_act_exactly_once_through_kill_nine_and_alerts_reach_their_topic_o
     ledger.create_topic(alert_topic, 1)
     wait(lambda: daemon.events("alerts_sent_again"), "the topic is there, and no alert comes")
     ledger.produce(topic, [json.dumps(json.loads(tick(0)) | {"price": 500}).encode()], 1)
+    wait(lambda: rows() == RECORDS + 1, "the last record is not in the lake")
     wait(lambda: any("B" in e["symbols"] for e in daemon.events("quality_violations") if e["rule"] == "alive"), "B is silent")
     assert daemon.stop() == 0
 
