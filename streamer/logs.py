@@ -113,13 +113,6 @@ def hide(secret: str) -> None:
         _learned.add(secret)
 
 
-def forget() -> None:
-    """Nothing is a secret any more: for tests, which all live in one process."""
-    global _redaction
-    _learned.clear()
-    _redaction = Redaction(())
-
-
 class Redaction:
     """A processor that replaces secrets wherever they are in an event: in values, nested ones, names, tracebacks."""
 

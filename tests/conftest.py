@@ -22,4 +22,5 @@ def _nobody_elses_logging() -> Iterator[None]:
     yield
     structlog.reset_defaults()
     logging.captureWarnings(capture=False)
-    logs.forget()
+    logs._learned.clear()
+    logs._redaction = logs.Redaction(())

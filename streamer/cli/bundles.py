@@ -16,11 +16,12 @@ from streamer.cli.model_access import (
     ReasonOption,
     VersionArgument,
     WhoOption,
+    all_registries,
     document_of,
+    opened_versions,
     time_of,
     transfer,
 )
-from streamer.cli.opened import opened_store
 from streamer.cli.options import ConfigOption, JsonOption, LakeOption, settings_from
 from streamer.cli.output import note, print_json, print_table
 from streamer.errors import Damaged
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from streamer.bundles.bundles import AsyncBundles
     from streamer.config import Settings
+    from streamer.models.registry import Registry
     from streamer.models.version import Version
 
 BundleArgument = Annotated[str, typer.Argument(metavar="NAME", help="The bundle.")]
@@ -57,19 +59,9 @@ def register(app: typer.Typer) -> None:
 async def opened_bundles(settings: Settings, *, cache: bool = False) -> AsyncIterator[AsyncBundles]:
     """The bundles of the configured lake. cache: with the local cache of this user."""
     from streamer.bundles.bundles import AsyncBundles
-    from streamer.clock import SystemClock
-    from streamer.models.cache import ModelCache, default_cache_folder
-    from streamer.models.signature import Signer
-    from streamer.workers import ThreadWorkers
 
-    folder = default_cache_folder() if cache else None
-    kept = ModelCache(folder) if folder is not None else None
-    workers = ThreadWorkers(2)
-    try:
-        async with opened_store(settings) as store:
-            yield AsyncBundles(store, SystemClock(), workers, cache=kept, signer=Signer.from_environment())
-    finally:
-        workers.close()
+    async with opened_versions(settings, AsyncBundles, threads=2, cache=cache) as bundles:
+        yield bundles
 
 
 def list_(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption = False) -> int:
@@ -88,38 +80,30 @@ def list_(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption
     """
     settings = settings_from(config, lake=lake)
 
-    async def ask() -> tuple[list[dict[str, Any]], list[Damaged]]:
-        found: list[dict[str, Any]] = []
-        damaged: list[Damaged] = []
+    async def ask() -> tuple[list[Registry], list[tuple[str, Damaged]]]:
         async with opened_bundles(settings) as bundles:
-            for name in await bundles.names():
-                try:
-                    registry = await bundles.registry(name)
-                except Damaged as error:
-                    damaged.append(error)
-                    continue
-                newest = registry.versions[-1] if registry.versions else None
-                found.append(
-                    {
-                        "name": name,
-                        "file": registry.name.file,
-                        "versions": len(registry.versions),
-                        "bytes": sum(version.size for version in registry.versions),
-                        "newest": time_of(newest) if newest is not None else None,
-                        "aliases": {alias: at.n for alias, at in sorted(registry.aliases.items())},
-                    }
-                )
-        return found, damaged
+            return await all_registries(bundles)
 
-    found, damaged = asyncio.run(ask())
+    registries, damaged = asyncio.run(ask())
+    found: list[dict[str, Any]] = [
+        {
+            "name": registry.name.stem,
+            "file": registry.name.file,
+            "versions": len(registry.versions),
+            "bytes": sum(version.size for version in registry.versions),
+            "newest": time_of(registry.versions[-1]) if registry.versions else None,
+            "aliases": {alias: at.n for alias, at in sorted(registry.aliases.items())},
+        }
+        for registry in registries
+    ]
     if json:
-        print_json({"bundles": found, "damaged": [str(error) for error in damaged]})
+        print_json({"bundles": found, "damaged": [str(error) for _, error in damaged]})
     else:
         print_table(
             ("bundle", "file", "versions", "bytes", "newest", "aliases"),
             [(*list(one.values())[:-1], ", ".join(f"{alias}={n}" for alias, n in one["aliases"].items())) for one in found],
         )
-        for error in damaged:
+        for _, error in damaged:
             note(f"error: {error}; {error.hint}")
     return Damaged.exit_code if damaged else 0
 

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamer.cli.model_access import NameArgument, VersionArgument, cell, document_of, opened_models, time_of
+from streamer.cli.model_access import NameArgument, VersionArgument, all_registries, cell, document_of, opened_models, time_of
 from streamer.cli.model_changes import promote, prune, pull, push, repair, rollback
 from streamer.cli.options import ConfigOption, JsonOption, LakeOption, settings_from
 from streamer.cli.output import note, print_json, print_table
-from streamer.errors import Damaged, StreamerError
+from streamer.errors import Damaged
 
 if TYPE_CHECKING:
-    from streamer.config import Settings
     from streamer.models.registry import Registry
     from streamer.models.version import Version
 
@@ -52,7 +51,12 @@ def list_(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption
       5  a registry is damaged; the others are listed
     """
     settings = settings_from(config, lake=lake)
-    found, damaged = asyncio.run(_list(settings))
+
+    async def ask() -> tuple[list[Registry], list[tuple[str, Damaged]]]:
+        async with opened_models(settings) as models:
+            return await all_registries(models)
+
+    found, damaged = asyncio.run(ask())
     if json:
         models = [
             {
@@ -83,18 +87,6 @@ def list_(config: ConfigOption = None, lake: LakeOption = None, json: JsonOption
         for _, error in damaged:
             note(f"error: {error}; {error.hint}")
     return Damaged.exit_code if damaged else 0
-
-
-async def _list(settings: Settings) -> tuple[list[Registry], list[tuple[str, StreamerError]]]:
-    found: list[Registry] = []
-    damaged: list[tuple[str, StreamerError]] = []
-    async with opened_models(settings) as models:
-        for name in await models.names():
-            try:
-                found.append(await models.registry(name))
-            except Damaged as error:
-                damaged.append((name, error))
-    return found, damaged
 
 
 def show(

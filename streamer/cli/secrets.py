@@ -185,14 +185,14 @@ def _asked(target: For, name: str, *, stdin: bool) -> tuple[str, AwsKeys | Kafka
 
 async def _write(settings: Settings, name: str, text: str) -> str:
     from streamer.config.clients import manager_settings
-    from streamer.secrets.manager import SecretsManager
+    from streamer.secrets.aws_secrets import SecretsManager
 
     return await SecretsManager(manager_settings(settings)).write(name, text)
 
 
 async def _test(settings: Settings, target: For, name: str) -> None:
     from streamer.config.clients import manager_settings
-    from streamer.secrets.manager import SecretsManager
+    from streamer.secrets.aws_secrets import SecretsManager
     from streamer.secrets.secret import parse_keys, parse_login
 
     found = await SecretsManager(manager_settings(settings)).read(name)

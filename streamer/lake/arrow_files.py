@@ -5,7 +5,6 @@ Read-only. pyarrow calls from its own threads and waits; the reads run in the ev
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ import pyarrow.fs as pa_fs
 from streamer.errors import StreamerError
 from streamer.lake.loop_thread import LoopRunner
 from streamer.lake.object_reader import VersionReader
+from streamer.lake.ranged_file import RangedFile
 from streamer.lake.stored_file import WHOLE_BYTES
 from streamer.store.contract import ObjectInfo
 
@@ -59,7 +59,7 @@ class LakeFiles(pa_fs.FileSystemHandler):  # type: ignore[misc]
             raise FileNotFoundError(path)
         if info.size_bytes <= WHOLE_BYTES:
             return pa.BufferReader(self._run(self._versions.read(info)))
-        return pa.PythonFile(_RangedFile(self, info), mode="r")
+        return pa.PythonFile(_ObjectByRanges(self, info), mode="r")
 
     def open_input_stream(self, path: str) -> Any:
         return self.open_input_file(path)
@@ -85,38 +85,17 @@ class LakeFiles(pa_fs.FileSystemHandler):  # type: ignore[misc]
     move = copy_file = open_output_stream = open_append_stream = _refuse
 
 
-class _RangedFile(io.RawIOBase):
+class _ObjectByRanges(RangedFile):
     """One large object, read by ranges; its tail, where the footer is, comes first and stays."""
 
     def __init__(self, files: LakeFiles, info: ObjectInfo) -> None:
-        super().__init__()
+        super().__init__(info.size_bytes)
         self._files = files
         self._info = info
-        self._at = 0
         self._tail_start = max(0, info.size_bytes - TAIL_BYTES)
         self._tail: bytes | None = None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._info.size_bytes}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._info.size_bytes - self._at)
-        length = left if size is None or size < 0 else min(size, left)
-        if not length:
-            return b""
-        start = self._at
-        self._at += length
+    def read_at(self, start: int, length: int) -> bytes:
         if start < self._tail_start:
             return self._files.read_range(self._info, start, length)
         if self._tail is None:

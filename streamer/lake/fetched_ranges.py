@@ -7,13 +7,14 @@ read. Anything that was not fetched is an error, never zeroes.
 from __future__ import annotations
 
 import asyncio
-import io
 from bisect import bisect_right
 from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from streamer.lake.ranged_file import RangedFile
 
 Groups = Callable[[Any], Collection[int]]
 """From a file's metadata to the numbers of the row groups that are wanted."""
@@ -36,13 +37,11 @@ JOIN_BYTES = 128 << 10
 MAGIC = b"PAR1"
 
 
-class FetchedRanges(io.RawIOBase):
+class FetchedRanges(RangedFile):
     """A read-only file of `size` bytes of which only some ranges are here."""
 
     def __init__(self, size: int) -> None:
-        super().__init__()
-        self._size = size
-        self._at = 0
+        super().__init__(size)
         self._starts: list[int] = []
         self._parts: list[bytes] = []
 
@@ -62,37 +61,12 @@ class FetchedRanges(io.RawIOBase):
                 return self._starts[at], self._parts[at]
         return None
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        self._at = max(0, base + offset)
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._at)
-        length = left if size is None or size < 0 else min(size, left)
-        if length == 0:
-            return b""
-        found = self._part_of(self._at, length)
+    def read_at(self, start: int, length: int) -> bytes:
+        found = self._part_of(start, length)
         if found is None:
-            raise OSError(f"bytes [{self._at},{self._at + length}) were not fetched")
-        start, part = found
-        data = part[self._at - start : self._at - start + length]
-        self._at += length
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
+            raise OSError(f"bytes [{start},{start + length}) were not fetched")
+        at, part = found
+        return part[start - at : start - at + length]
 
 
 async def fetch_parquet(

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from streamer.lake.loop_thread import LoopThread
-from streamer.models.check import ModelReport
 from streamer.models.models import WATCH_SECONDS, AsyncModels
-from streamer.models.prune import Pruned
 from streamer.models.pull import ModelStream, Pulled
-from streamer.models.recovery import Recovered
-from streamer.models.registry import LATEST, Registry
+from streamer.models.registry import LATEST
+from streamer.models.sync_versions import Versions
 from streamer.models.version import Version
 from streamer.store.big_objects import Progress
 
@@ -23,12 +21,12 @@ class _Buffer(Protocol):
     def __setitem__(self, at: slice, value: bytes) -> None: ...
 
 
-class Models:
+class Models(Versions):
     """The models of one lake. Each method does what the one of the same name in `AsyncModels` does."""
 
     def __init__(self, inner: AsyncModels, loop: LoopThread) -> None:
+        super().__init__(inner, loop)
         self._inner = inner
-        self._loop = loop
 
     def push(
         self,
@@ -70,41 +68,9 @@ class Models:
         stream = self._loop.run(self._inner.open(name, version, expect_schema=expect_schema))
         return io.BufferedReader(_StreamFile(stream, self._loop), buffer_size=1 << 20)
 
-    def names(self) -> list[str]:
-        """The names of all models."""
-        return self._loop.run(self._inner.names())
-
-    def registry(self, name: str) -> Registry:
-        """All that is known of a model: versions, aliases, history."""
-        return self._loop.run(self._inner.registry(name))
-
-    def versions(self, name: str) -> list[Version]:
-        """The versions of a model, by number."""
-        return self._loop.run(self._inner.versions(name))
-
     def resolve(self, name: str, version: int | str = LATEST) -> Version:
         """What an alias points to now, or the version of a number."""
         return self._loop.run(self._inner.resolve(name, version))
-
-    def promote(self, name: str, version: int | str, alias: str, *, reason: str = "", who: str | None = None) -> Version:
-        """Point `alias` to a version."""
-        return self._loop.run(self._inner.promote(name, version, alias, reason=reason, who=who))
-
-    def rollback(self, name: str, alias: str, *, reason: str = "", who: str | None = None) -> Version:
-        """Point `alias` to what it pointed to before."""
-        return self._loop.run(self._inner.rollback(name, alias, reason=reason, who=who))
-
-    def prune(self, name: str, *, keep: int = 10, dry_run: bool = True) -> Pruned:
-        """Remove all but the newest `keep` versions and those with an alias; a dry run only tells which."""
-        return self._loop.run(self._inner.prune(name, keep=keep, dry_run=dry_run))
-
-    def recover(self, name: str | None = None, *, who: str | None = None) -> Recovered:
-        """Put right what crashes left."""
-        return self._loop.run(self._inner.recover(name, who=who))
-
-    def check(self, *, deep: bool = True) -> ModelReport:
-        """Prove that every model is whole."""
-        return self._loop.run(self._inner.check(deep=deep))
 
     def watch(
         self, name: str, alias: str = LATEST, *, since: int | None = None, every_seconds: float = WATCH_SECONDS

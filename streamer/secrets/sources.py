@@ -32,6 +32,6 @@ def login_source(place: str, settings: ManagerSettings, clock: Clock) -> KeptSec
 
 
 async def _text(name: str, settings: ManagerSettings) -> str:
-    from streamer.secrets.manager import SecretsManager  # it loads the client, which a lake in a directory does not need
+    from streamer.secrets.aws_secrets import SecretsManager  # it loads the client, which a lake in a directory does not need
 
     return (await SecretsManager(settings).read(name)).text

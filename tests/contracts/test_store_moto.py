@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from streamer.clock import SystemClock
 from streamer.errors import Conflict, Denied, Invalid
@@ -16,6 +14,7 @@ from streamer.store.contract import Create, Replace, Store
 from streamer.store.probe import probe_conditional_writes
 from streamer.store.s3 import S3Settings, S3Store
 from tests.contracts.store_contract import StoreContract, keys_of
+from tests.moto_server import moto_server
 
 _numbers = itertools.count()
 
@@ -25,15 +24,9 @@ BUCKET = "contract"
 
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        asyncio.run(create_bucket(settings_for(f"http://{host}:{port}"), BUCKET))
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with moto_server() as address:
+        asyncio.run(create_bucket(settings_for(address), BUCKET))
+        yield address
 
 
 def settings_for(endpoint: str, **more: object) -> S3Settings:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from bundle_world import load_in_processes, make_folder
-from moto.server import ThreadedMotoServer
 
 from streamer import Lake
 from streamer.store.s3 import S3Store
 from streamer.store.s3_settings import S3Settings
+from tests.moto_server import moto_server
 
 BUCKET = "bundles"
 _REQUEST = re.compile(r"(GET|HEAD|PUT|POST|DELETE) (/[^ ?]*)")
@@ -48,14 +48,9 @@ def requests() -> Iterator[Requests]:
 
 @pytest.fixture
 def endpoint(requests: Requests) -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=True)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        asyncio.run(create_bucket(f"http://{host}:{port}"))
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with moto_server(verbose=True) as address:
+        asyncio.run(create_bucket(address))
+        yield address
 
 
 def access(endpoint: str) -> dict[str, str]:

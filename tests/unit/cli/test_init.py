@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command_line import Shell
-from moto.server import ThreadedMotoServer
+
+from tests.moto_server import moto_server
 
 
 def test_with_yes_the_place_is_created_and_the_second_time_left_alone(shell: Shell, tmp_path: Path) -> None:
@@ -55,12 +55,8 @@ def test_without_a_lake_the_variables_are_named(shell: Shell) -> None:
 
 @pytest.fixture
 def s3_endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @pytest.mark.parametrize(("region", "constraint"), [("us-east-1", ""), ("eu-west-1", "eu-west-1")])

@@ -12,7 +12,7 @@ import pytest
 from command_line import Ended, Shell
 from moto.core.authorization import enable_iam_authentication
 
-from tests.unit.setup.moto_server import moto_server
+from tests.moto_server import moto_server
 
 _numbers = itertools.count()
 KEYS = {"access_key_id": "AK1", "secret_access_key": "a-secret-of-mine"}

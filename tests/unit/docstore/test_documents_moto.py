@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from streamer import Lake
 from streamer.store.s3 import S3Store
 from streamer.store.s3_settings import S3Settings
+from tests.moto_server import moto_server
 
 BUCKET = "documents"
 NASTY = ["../../etc", "/", "", "x" * 300, "é😀", "BTC/USDT", "a b+c%2F"]
@@ -25,15 +24,9 @@ def access(endpoint: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        asyncio.run(create_bucket(f"http://{host}:{port}"))
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with moto_server() as address:
+        asyncio.run(create_bucket(address))
+        yield address
 
 
 async def create_bucket(endpoint: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import uuid
 from collections import Counter
@@ -14,7 +13,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from moto.server import ThreadedMotoServer
 
 from streamer import AsyncLake, Lake
 from streamer.clock import SystemClock
@@ -25,6 +23,7 @@ from streamer.store.memory import MemoryStore
 from streamer.store.open import create_place, open_store
 from streamer.store.s3_settings import S3Settings
 from streamer.testing.manual_clock import ManualClock
+from tests.moto_server import moto_server
 from tests.unit.lake_reader.reader_lake import DAY, close_day, set_through, three_days, utc
 
 KEYS = {"region": "us-east-1", "access_key_id": "key", "secret_access_key": "secret"}
@@ -32,12 +31,8 @@ KEYS = {"region": "us-east-1", "access_key_id": "key", "secret_access_key": "sec
 
 @pytest.fixture(scope="session")
 def moto_endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with moto_server() as address:
+        yield address
 
 
 @dataclass

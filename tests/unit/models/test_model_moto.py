@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import random
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,13 +11,13 @@ from pathlib import Path
 import pytest
 from model_processes import trainer_and_engine
 from model_world import assert_whole, crowd, models_of, write
-from moto.server import ThreadedMotoServer
 
 from streamer.clock import SystemClock
 from streamer.store.contract import Store
 from streamer.store.retry import RetryingStore
 from streamer.store.s3 import S3Store
 from streamer.store.s3_settings import S3Settings
+from tests.moto_server import moto_server
 
 BUCKET = "models"
 _numbers = itertools.count()
@@ -26,15 +25,9 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def endpoint() -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        asyncio.run(create_bucket(f"http://{host}:{port}"))
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
+    with moto_server() as address:
+        asyncio.run(create_bucket(address))
+        yield address
 
 
 async def create_bucket(endpoint: str) -> None:

@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from streamer.secrets.contract import AwsKeys
-from tests.unit.setup.moto_server import moto_server
+from tests.moto_server import moto_server
 
 _numbers = itertools.count()
 REGION = "us-east-1"

@@ -14,8 +14,8 @@ from streamer.clock import SystemClock
 from streamer.config import load
 from streamer.config.clients import s3_settings
 from streamer.errors import Denied
+from streamer.secrets.aws_secrets import SecretsManager
 from streamer.secrets.contract import AwsKeys
-from streamer.secrets.manager import SecretsManager
 from streamer.secrets.secret import keys_text
 from streamer.secrets.settings import ManagerSettings
 from streamer.store.contract import Create
@@ -92,7 +92,7 @@ async def test_keys_rotated_and_revoked_in_the_middle_of_a_run_lose_nothing(
 
 
 def s3_settings_with(keys: AwsKeys, endpoint: str) -> object:
-    from tests.unit.setup.moto_server import s3_settings_for
+    from tests.moto_server import s3_settings_for
 
     return s3_settings_for(endpoint, keys.access_key_id, keys.secret_access_key)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from streamer.config import Settings, load
-from tests.unit.setup.moto_server import moto_server
+from tests.moto_server import moto_server
 
 _numbers = itertools.count()
 

@@ -17,7 +17,7 @@ from streamer.setup.policy import ROLES, Role, daemon_folders, policy
 from streamer.store.contract import Create, Overwrite, Replace, Store
 from streamer.store.s3 import S3Store
 from streamer.store.s3_permissions import ON_BUCKET, ON_OBJECTS, missing_permission
-from tests.unit.setup.moto_server import s3_settings_for
+from tests.moto_server import s3_settings_for
 
 Configured = Callable[..., Settings]
 KEY = "raw/ticks/date=2024-01-01/a.parquet"

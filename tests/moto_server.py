@@ -12,10 +12,12 @@ from streamer.store.s3_settings import S3Settings
 
 
 @contextmanager
-def moto_server() -> Iterator[str]:
-    """Its address, while the block lasts. What it holds is shared by all servers of the process."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+def moto_server(*, verbose: bool = False) -> Iterator[str]:
+    """Its address, while the block lasts. What it holds is shared by all servers of the process. verbose: each request is a log
+    line, as loud as the caller has set them."""
+    if not verbose:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=verbose)
     server.start()
     try:
         host, port = server.get_host_and_port()

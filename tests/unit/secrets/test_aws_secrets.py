@@ -8,8 +8,8 @@ import pytest
 from moto.core.authorization import enable_iam_authentication
 
 from streamer.errors import Denied, Invalid, Unavailable
+from streamer.secrets.aws_secrets import SecretsManager, _refused
 from streamer.secrets.contract import AwsKeys
-from streamer.secrets.manager import SecretsManager, _refused
 from streamer.secrets.settings import ManagerSettings
 from streamer.store.s3_errors import Refusal
 
