@@ -213,6 +213,8 @@ class _Session(AIOHTTPSession):  # type: ignore[misc]
     """aiobotocore's HTTP session, which shows what it sends to whoever asked."""
 
     async def send(self, request: Any) -> Any:
+        if isinstance(request.body, bytes) and len(request.body) > _ONE_PIECE_BYTES:
+            request.body = io.BytesIO(request.body)
         if (watched := _WATCHED.get()) is not None:
             said = {name.lower(): _text(value) for name, value in request.headers.items()}
             watched.append(Sent(self, request.method, request.url, said))

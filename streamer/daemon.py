@@ -22,12 +22,15 @@ from streamer.clock import Clock, SystemClock
 from streamer.components import assemble
 from streamer.config import Settings
 from streamer.config.archive_settings import archive_settings, retention_settings
-from streamer.config.clients import kafka_settings, s3_settings
+from streamer.config.clients import kafka_settings, s3_settings, table_settings
+from streamer.config.index_settings import indexed_streams
 from streamer.config.stream_layouts import streams
 from streamer.decode.decoder import make_decoder
 from streamer.errors import Invalid, PartitionRefused
 from streamer.garbage import garbage_collected
 from streamer.health import HealthServer
+from streamer.index.dynamodb import IndexTable
+from streamer.index.keeper import IndexKeeper
 from streamer.log_events import LogEvent
 from streamer.loop_pause import LoopPause
 from streamer.metrics import Metrics
@@ -113,6 +116,7 @@ async def serve(
             LoopPause(clock, metrics) as pause,
             _models_watched(settings, store, clock, workers, metrics, stop) as watcher,
             _days_closed(settings, store, clock, metrics, stop),
+            _indexes_kept(settings, store, clock, metrics, stop, until_caught_up=until_caught_up),
         ):
             await pipeline.run(stop)
             if watcher is not None and until_caught_up and not stop.is_set():
@@ -193,6 +197,50 @@ async def _days_closed(
     if isinstance(failure, Exception):
         log.error(LogEvent.TASK_DIED, task=task.get_name(), error=repr(failure))
         raise failure
+
+
+@asynccontextmanager
+async def _indexes_kept(
+    settings: Settings, store: Store, clock: Clock, metrics: Metrics, stop: asyncio.Event, *, until_caught_up: bool
+) -> AsyncIterator[None]:
+    """Indexes are kept while the block runs, behind the commits. A keeper that dies of a bug ends the process, in order."""
+    streams = indexed_streams(settings)
+    if not streams:
+        yield
+        return
+    workers = ThreadWorkers(1)  # of its own, so that decoding never waits for it
+    keeper = IndexKeeper(
+        store,
+        streams,
+        lambda table: IndexTable(table_settings(settings, table), clock),
+        clock,
+        workers,
+        metrics,
+        host=socket.gethostname(),
+    )
+    task = asyncio.create_task(keeper.run(), name="indexes")
+    task.add_done_callback(lambda _: stop.set())
+    try:
+        yield
+        finishing = until_caught_up and not stop.is_set()
+        await _ended(task)
+        if finishing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(settings.stop.budget):
+                    await keeper.finish()
+    finally:
+        await _ended(task)
+        await keeper.close()
+        workers.close()
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        log.error(LogEvent.TASK_DIED, task=task.get_name(), error=repr(failure))
+        raise failure
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _layered(settings: Settings, clock: Clock, metrics: Metrics) -> Store:

@@ -18,6 +18,8 @@ RAW = "raw/"
 DEAD_LETTERS = "dead-letters/"
 POSITIONS = "_streamer/positions/"
 LAYOUTS = "_streamer/layouts/"
+LINEAGE = "_streamer/lineage/"
+INDEXES = "_streamer/index/"
 FEATURE_HISTORY = "state/feature_history/"
 MODELS = "models/"
 MODEL_VERSIONS = "models/versions/"
@@ -33,6 +35,7 @@ _NAME = re.compile(
 )
 _POSITION = re.compile(rf"{POSITIONS}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json", re.ASCII)
 _FEATURE_HISTORY = re.compile(rf"{FEATURE_HISTORY}(?P<topic>[A-Za-z0-9._-]{{1,249}})/(?P<partition>\d{{5,}})\.json", re.ASCII)
+_LINEAGE = re.compile(rf"{LINEAGE}(?P<sha256>[0-9a-f]{{64}})\.json")
 _KEPT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{6}\.\d{6}Z\.json", re.ASCII)
 
 # Of two dotted parts at most, and without `_`: whatever a stem holds, the last `_v` parts it from the number.
@@ -101,9 +104,25 @@ def parse_position_key(key: str) -> TopicPartition | None:
     return source if source is not None and position_key(source) == key else None
 
 
+def index_key(table: str, source: TopicPartition) -> str:
+    """Where it says how far a partition is indexed in a DynamoDB table."""
+    return f"{INDEXES}{table}/{source.topic}/{source.partition:05d}.json"
+
+
 def layout_key(fingerprint: str) -> str:
     """Where the document of a layout is."""
     return f"{LAYOUTS}{fingerprint}.json"
+
+
+def lineage_key(sha256: str) -> str:
+    """Where a list of sources is that has no room in a document's metadata."""
+    return f"{LINEAGE}{sha256}.json"
+
+
+def parse_lineage_key(key: str) -> str | None:
+    """The inverse of `lineage_key`; None for any other key."""
+    match = _LINEAGE.fullmatch(key)
+    return match["sha256"] if match else None
 
 
 def feature_history_key(source: TopicPartition) -> str:
@@ -187,22 +206,44 @@ CERTIFICATES = "archive/"
 SUMMARIES = "daily-summaries/"
 ARCHIVE_PARTS = "_streamer/archive/"
 LEASE = "_streamer/leases/archive.json"
+INDEX_LEASE = "_streamer/leases/index.json"
 
-ArchiveKind = Literal["ticks", "bars", "signals", "features"]
-_FOLDERS: Mapping[ArchiveKind, str] = {"ticks": "ticks", "bars": "ohlcv", "signals": "signals", "features": "features"}
+ArchiveKind = Literal["ticks", "bars", "signals", "features", "orderbooks"]
+_FOLDERS: Mapping[ArchiveKind, str] = {
+    "ticks": "ticks",
+    "bars": "ohlcv",
+    "signals": "signals",
+    "features": "features",
+    "orderbooks": "orderbooks",
+}
+_ARCHIVED = re.compile(
+    rf"(?:streams/[a-z][a-z0-9_]*/)?(?:(?:{'|'.join(_FOLDERS.values())})/[^/]+/(?P<file>\d{{4}}-\d{{2}}-\d{{2}})\.parquet"
+    rf"|signals/(?P<folder>\d{{4}}-\d{{2}}-\d{{2}})/regime_signals\.parquet)|{SUMMARIES}(?P<summary>\d{{4}}-\d{{2}}-\d{{2}})\.json",
+    re.ASCII,
+)
 _CERTIFICATE = re.compile(rf"{CERTIFICATES}(\d{{4}}-\d{{2}}-\d{{2}})\.json", re.ASCII)
 
 
 def archive_key(kind: ArchiveKind, day: date, symbol_text: str = "", *, stream: str = "") -> str:
-    """Where rows of a closed day are: `ticks/{SYMBOL}/{date}.parquet`, `ohlcv/…`, `features/…`, `signals/{date}/…`.
+    """Where rows of a closed day are: `ticks/{SYMBOL}/{date}.parquet`, `ohlcv/…`, `features/…`, `orderbooks/…`,
+    `signals/{date}/…`.
 
-    symbol_text: the symbol as `partition_value.encode_value` writes it. stream: empty for the built-in stream of its schema,
-    whose archive has these plain keys; that of another stream lies below `streams/{stream}/`.
+    symbol_text: the symbol as `partition_value.encode_value` writes it. stream: empty for the stream that is called as its
+    kind, whose archive has these plain keys; that of another stream lies below `streams/{stream}/`.
     """
     top = f"streams/{stream}/" if stream else ""
     if kind == "signals":
         return f"{top}signals/{day.isoformat()}/regime_signals.parquet"
     return f"{top}{_FOLDERS[kind]}/{symbol_text}/{day.isoformat()}.parquet"
+
+
+def archived_day(key: str) -> date | None:
+    """The day of an object of the archive, from `archive_key` or `summary_key`; None for any other key."""
+    match = _ARCHIVED.fullmatch(key)
+    try:
+        return date.fromisoformat(match["file"] or match["folder"] or match["summary"]) if match else None
+    except ValueError:
+        return None
 
 
 def certificate_key(day: date) -> str:

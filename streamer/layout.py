@@ -28,7 +28,7 @@ SUPPORTED_REVISIONS = frozenset({1})
 DOCUMENT_VERSION = 1
 
 Format = Literal["parquet", "ndjson.zst", "ndjson.gz"]
-SchemaName = Literal["tick", "signal", "feature", "raw"]
+SchemaName = Literal["tick", "signal", "feature", "orderbook", "pulse", "raw"]
 
 TIMESTAMP = "timestamp"
 EXTRA = "extra"
@@ -60,6 +60,10 @@ _TYPES: Mapping[str, pa.DataType] = {
     "list<float64>": pa.list_(pa.float64()),
 }
 _DECIMAL = re.compile(r"decimal128\((\d{1,2}), ?(\d{1,2})\)")
+_LEVELS = re.compile(r"list<struct<price: ([^<>]+), quantity: ([^<>]+)>>")
+
+LEVELS = "list<struct<price: float64, quantity: float64>>"
+"""One side of an order book, its levels in the order of the message. Either number may be a decimal128 instead."""
 
 
 def arrow_type(name: str) -> pa.DataType:
@@ -68,7 +72,14 @@ def arrow_type(name: str) -> pa.DataType:
         return found
     if (match := _DECIMAL.fullmatch(name)) and 1 <= int(match[1]) <= 38 and int(match[2]) <= int(match[1]):
         return pa.decimal128(int(match[1]), int(match[2]))
-    raise Invalid(f"unknown column type {name!r}", hint=f"use one of {', '.join(_TYPES)}, decimal128(38,18)")
+    if (match := _LEVELS.fullmatch(name)) and all(part == "float64" or _DECIMAL.fullmatch(part) for part in match.groups()):
+        return pa.list_(pa.struct([("price", arrow_type(match[1])), ("quantity", arrow_type(match[2]))]))
+    raise Invalid(f"unknown column type {name!r}", hint=f"use one of {', '.join(_TYPES)}, decimal128(38,18), {LEVELS}")
+
+
+def is_levels(type_: pa.DataType) -> bool:
+    """Whether a column of this type holds one side of an order book."""
+    return bool(pa.types.is_list(type_) and pa.types.is_struct(type_.value_type))
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,23 @@ class LogEvent(StrEnum):
         "retention_removed",
         "old files were removed as configured; what they held is in the archive, verified just before",
     )
+    # indexes
+    INDEX_FAILED = (
+        "index_failed",
+        "an index could not be brought up to what is committed; the lake is not affected, and it is tried again and caught up",
+    )
+    INDEX_RECOVERED = "index_recovered", "an index that failed is up to what is committed again"
+    INDEX_LEFT_OUT = "index_left_out", "rows are greater than an item of DynamoDB can be; the lake has them, the index has not"
+    INDEX_SHORT = (
+        "index_short",
+        "raw files of rows that were not indexed yet are gone; `streamer index rebuild` reads the archive",
+    )
+    INDEX_TAKEN_OVER = "index_taken_over", "another replica keeps the indexes now"
+    INDEX_BEHIND = (
+        "index_behind",
+        "an event is stored, and its index could not be written; `streamer index rebuild` puts that right",
+    )
+    INDEX_UNREAD = "index_unread", "an index does not answer; a reader gets its answer from the lake instead"
     # readers
     FOLLOW_LIVE = "follow_live", "a reader has given out what the lake had, and goes on with Kafka from these offsets"
     FOLLOW_CAUGHT_UP = (

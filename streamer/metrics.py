@@ -125,6 +125,26 @@ class Metrics:
             "End of the newest day that this process closed. Alert when it is two days old.",
             registry=r,
         )
+        # indexes
+        self.index_items = Counter("streamer_index_items", "Items written to DynamoDB.", ("stream",), registry=r)
+        self.index_left_out = Counter(
+            "streamer_index_left_out",
+            "Rows left out of an index, for they are greater than an item can be.",
+            ("stream",),
+            registry=r,
+        )
+        self.index_failures = Counter(
+            "streamer_index_failures",
+            "Times an index could not be brought up to what is committed. The lake is not affected.",
+            ("stream",),
+            registry=r,
+        )
+        self.index_lag = Gauge(
+            "streamer_index_lag_records",
+            "What is committed and not indexed yet; of the replica that keeps the indexes. Alert where it grows.",
+            PARTITION,
+            registry=r,
+        )
         # the store
         self.store_requests = Counter(
             "streamer_store_requests",

@@ -147,7 +147,7 @@ class PartitionWriter:
             return
         self._expected = chunk.end
         self._incoming = chunk
-        self._incoming_bytes = chunk.payload_bytes + 150 * len(chunk)
+        self._incoming_bytes = chunk.size_bytes
         self._hold()
         self._wake.set()
 

@@ -5,12 +5,22 @@ Values only. Nothing here reads a clock, opens a file or knows a client library,
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from itertools import repeat
 from typing import NamedTuple
+
+from isal.isal_zlib import crc32
+
+from streamer.packed import PackedBytes
+
+RECORD_OVERHEAD_BYTES = 150
+"""An integer or two, the heads of a bytes object or two, and four list entries, as CPython 3.11 counts them."""
+
+PACKED_OVERHEAD_BYTES = 64
+"""Of a record in packed columns: what frames it, a timestamp, and where key and value begin and end."""
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -25,19 +35,31 @@ class TopicPartition(NamedTuple):
         return f"{self.topic}-{self.partition}"
 
 
-def record_crcs(keys: list[bytes | None], values: list[bytes | None]) -> list[int]:
+def record_crcs(keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> list[int]:
     """CRC-32 (as in zlib) of each record's key bytes followed by its value bytes; a null counts as empty.
 
     It is what tells two records with the same offset apart: the position keeps it for the last committed record,
     and the digest of a data file is made from it.
     """
-    heads = map(zlib.crc32, (key or b"" for key in keys)) if any(keys) else repeat(0)
-    return list(map(zlib.crc32, (value or b"" for value in values), heads))
+    heads: Sequence[int] | None = None
+    if isinstance(keys, PackedBytes):
+        heads = keys.crcs()
+    elif any(keys):
+        heads = [crc32(key or b"") for key in keys]
+    if isinstance(values, PackedBytes):
+        return values.crcs(heads)
+    return list(map(crc32, (value or b"" for value in values), heads or repeat(0)))
 
 
-def payload_bytes(keys: list[bytes | None], values: list[bytes | None]) -> int:
+def payload_bytes(keys: Sequence[bytes | None], values: Sequence[bytes | None]) -> int:
     """Bytes of these keys and values; a null counts nothing."""
-    return sum(map(len, filter(None, values))) + (sum(map(len, filter(None, keys))) if any(keys) else 0)
+    return sum(_size_bytes(column) for column in (keys, values))
+
+
+def _size_bytes(column: Sequence[bytes | None]) -> int:
+    if isinstance(column, PackedBytes):
+        return column.size_bytes
+    return sum(map(len, filter(None, column))) if any(column) else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +69,18 @@ class RecordChunk:
     `offsets` ascend strictly and may have holes (compaction, transaction markers). Every offset in `[start, end)` that
     is not listed holds no record a consumer may see. `timestamps` are Kafka's, in milliseconds since the epoch
     (-1 where the broker had none). `headers` is None where no record of the chunk has any. `payload_bytes`: of all keys and
-    values, what a user counts as the size of the data; counted here unless given.
+    values, what a user counts as the size of the data; counted here unless given. Columns may be of any kind of sequence that
+    can be sliced: `PackedBytes`, `range` and `array` are the ones that cost no object a record.
     """
 
     source: TopicPartition
     start: int
     end: int
-    offsets: list[int]
-    timestamps: list[int]
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    headers: list[Headers] | None = None
+    offsets: Sequence[int]
+    timestamps: Sequence[int]
+    keys: Sequence[bytes | None]
+    values: Sequence[bytes | None]
+    headers: Sequence[Headers] | None = None
     payload_bytes: int = field(default=-1, compare=False)
 
     def __post_init__(self) -> None:
@@ -68,6 +91,12 @@ class RecordChunk:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that it takes, about."""
+        overhead = PACKED_OVERHEAD_BYTES if isinstance(self.values, PackedBytes) else RECORD_OVERHEAD_BYTES
+        return self.payload_bytes + overhead * len(self)
 
     def split(self, offset: int) -> tuple[RecordChunk, RecordChunk]:
         """Cut at `offset`: everything below it, and the rest. Either side may be without records."""

@@ -13,7 +13,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from streamer.errors import Invalid
-from streamer.layout import EXTRA, FEATURES, TIMESTAMP, Column, SchemaName, arrow_type
+from streamer.layout import EXTRA, FEATURES, LEVELS, TIMESTAMP, Column, SchemaName, arrow_type
 
 _SYMBOL_ALIASES = ("ticker", "s")
 _TIMESTAMP_ALIASES = ("ts", "T", "time")
@@ -45,15 +45,42 @@ SCHEMAS: Mapping[SchemaName, tuple[Column, ...]] = MappingProxyType(
             _TIMESTAMP,
             Column(FEATURES, "map<string, float64>"),
         ),
+        "orderbook": (
+            Column("symbol", "string", required=True, aliases=_SYMBOL_ALIASES),
+            replace(_TIMESTAMP, aliases=(*_TIMESTAMP_ALIASES, "E")),
+            Column("exchange", "string"),
+            Column("update_id", "string", aliases=("lastUpdateId", "updateId", "u", "sequence", "seqId", "seq")),
+            Column("bids", LEVELS, aliases=("b",)),
+            Column("asks", LEVELS, aliases=("a",)),
+        ),
+        "pulse": (
+            Column("symbol", "string", required=True, aliases=_SYMBOL_ALIASES),
+            _TIMESTAMP,
+            Column("stress", "float64"),
+            Column("regime", "string"),
+            Column("velocity", "float64"),
+        ),
         "raw": (Column("value", "binary", required=True),),
     }
 )
 """The columns of each built-in schema, with the names that messages commonly use for them."""
 
+RULES: Mapping[SchemaName, tuple[str, ...]] = MappingProxyType({"pulse": ("stress >= 0", "stress <= 1")})
+"""The rules of a stream that names none of its own for the column."""
+
 LOW_CARDINALITY = frozenset({"symbol", "side", "exchange", "regime", "regime_name"})
 """String columns with few different values: what Parquet's dictionary encoding is worth its time for."""
 
 FEATURES_PER_ROW_MAX = 512
+
+LEVELS_PER_SIDE_MAX = 10_000
+"""Of an order book, in one message."""
+
+LEVEL_FIELDS = {
+    "price": ("price", "px", "p"),
+    "quantity": ("quantity", "volume", "size", "qty", "amount", "sz", "q"),
+}
+"""What a level that is an object may call its two numbers: the first that is there counts."""
 
 _NAME = re.compile(r"[^\x00-\x1f{}/]{1,128}")
 
@@ -77,7 +104,7 @@ def columns_of(
     if (builtin := SCHEMAS.get(schema)) is None:
         raise Invalid(f"unknown schema {schema!r}", hint=f"use one of {', '.join(SCHEMAS)}")
     if schema == "raw" and (extra_columns or extra_aliases or types):
-        raise Invalid("the schema raw has the one column value", hint="choose tick, signal or feature to declare columns")
+        raise Invalid("the schema raw has the one column value", hint="choose another schema to declare columns")
     columns = _retyped(builtin, types)
     _check_names(builtin, extra_columns)
     for name, type_ in extra_columns.items():

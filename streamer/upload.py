@@ -2,7 +2,7 @@
 
 The one place where data files meet the store. PUTs are create-only; a file that is already there is success if its
 metadata says that it is ours to the letter. Encoding and uploading overlap, and only as many encoded files exist at a time
-as there are upload slots, however far a batch fans out.
+as there are upload slots, however far a batch fans out; small ones count as one for several.
 """
 
 from __future__ import annotations
@@ -17,6 +17,10 @@ from streamer.metrics import Metrics
 from streamer.store.contract import Create, Store
 from streamer.workers import Workers
 from streamer.write.batch_files import BatchPlan, DataFile, PlannedFile, recognise
+
+GROUP_ROWS = 4_096
+GROUP_FILES = 8
+"""Small files are encoded several at a time: waking a worker, and being woken, costs as much as encoding one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +64,21 @@ class Uploads:
 
     async def _carry(self, waiting: Iterator[PlannedFile], head_lost: bool) -> int:
         carried_bytes = 0
-        for planned in waiting:
+        while group := _next_group(waiting):
             async with self._slots:
-                file = await self._workers.run(planned.encode)
-                self._budget.hold("uploads", file.key, len(file.body))
+                files = await self._workers.run(_encoded, group)
+                for file in files:
+                    self._budget.hold("uploads", file.key, len(file.body))
                 self._metrics.uploads_in_flight.inc()
                 try:
-                    await self._put(file, head_lost)
+                    for file in files:
+                        await self._put(file, head_lost)
+                        self._budget.hold("uploads", file.key, 0)
+                        carried_bytes += len(file.body)
                 finally:
                     self._metrics.uploads_in_flight.dec()
-                    self._budget.hold("uploads", file.key, 0)
-                carried_bytes += len(file.body)
+                    for file in files:
+                        self._budget.hold("uploads", file.key, 0)
         return carried_bytes
 
     async def _put(self, file: DataFile, head_lost: bool) -> None:
@@ -89,3 +97,19 @@ class Uploads:
                     topic=file.metadata["topic"],
                     partition=int(file.metadata["partition"]),
                 ) from None
+
+
+def _next_group(waiting: Iterator[PlannedFile]) -> list[PlannedFile]:
+    """The next files to be encoded by one hand-over to a worker: one, or several where they are small."""
+    group: list[PlannedFile] = []
+    rows = 0
+    for planned in waiting:
+        group.append(planned)
+        rows += planned.rows
+        if rows >= GROUP_ROWS or len(group) == GROUP_FILES:
+            break
+    return group
+
+
+def _encoded(group: list[PlannedFile]) -> list[DataFile]:
+    return [planned.encode() for planned in group]

@@ -62,7 +62,7 @@ resource "aws_s3_bucket_policy" "tls" {
 }
 
 locals {
-  data_folders = ["raw/", "dead-letters/", "ticks/", "ohlcv/", "features/", "signals/", "streams/"]
+  data_folders = ["raw/", "dead-letters/", "ticks/", "ohlcv/", "features/", "signals/", "orderbooks/", "streams/"]
   busy_folders = ["_streamer/", "state/"]
 }
 

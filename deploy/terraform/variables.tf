@@ -33,7 +33,7 @@ variable "cold_prefixes" {
   validation {
     condition = alltrue([
       for folder in var.cold_prefixes : !anytrue([
-        for needed in ["_streamer/", "state/", "models/", "archive/", "daily-summaries/", "raw/", "ticks/", "ohlcv/", "features/", "signals/", "streams/"] :
+        for needed in ["_streamer/", "state/", "models/", "archive/", "daily-summaries/", "raw/", "ticks/", "ohlcv/", "features/", "signals/", "orderbooks/", "streams/"] :
         startswith(folder, needed) || startswith(needed, folder)
       ])
     ])
@@ -51,4 +51,10 @@ variable "service_account" {
   description = "namespace:name of the service account in deploy/kubernetes."
   type        = string
   default     = "streamer:streamer"
+}
+
+variable "index_tables" {
+  description = "DynamoDB tables of indexes, as the configuration names them: AWS_DYNAMODB_PULSE_TABLE, streams.NAME.index.table."
+  type        = list(string)
+  default     = []
 }

@@ -1,4 +1,5 @@
-"""The lease: one process at a time closes days. Taken, kept and given back by compare-and-swap.
+"""The lease: one process at a time does what is done once for all replicas, such as closing days. Taken, kept and given back by
+compare-and-swap.
 
 It saves work and is no lock: a process that slept through its expiry may go on for a moment. What keeps a day whole is that
 each write is conditional, and that `demand` is asked between looking at an object and replacing it (docs/archive.md).
@@ -26,7 +27,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)  # given back: free by anybody's cl
 
 @dataclass(frozen=True, slots=True)
 class LeaseDocument:
-    """`_streamer/leases/archive.json`. epoch: one more with every holder. expires: by the holders' clocks; past: free."""
+    """`_streamer/leases/{work}.json`. epoch: one more with every holder. expires: by the holders' clocks; past: free."""
 
     holder: str
     host: str
@@ -48,7 +49,7 @@ class LeaseDocument:
         )
 
     @classmethod
-    def from_json(cls, body: bytes) -> LeaseDocument:
+    def from_json(cls, body: bytes, key: str = LEASE) -> LeaseDocument:
         """Raises `Damaged` where it is none, or of a version this release does not know."""
         try:
             fields = parsed(body)
@@ -57,13 +58,17 @@ class LeaseDocument:
             found: LeaseDocument = typed({**fields, "expires": instant(fields["expires"])}, cls)
             return found
         except (ValueError, KeyError) as error:
-            raise Damaged("not a lease", hint=f"delete {LEASE}: it is made anew", key=LEASE) from error
+            raise Damaged("not a lease", hint=f"delete {key}: it is made anew", key=key) from error
 
 
 class Lease:
-    """This process's hold on the closing of days. One object for one `held` block."""
+    """This process's hold on a work, the closing of days by default. One object for one `held` block."""
 
-    def __init__(self, store: Store, clock: Clock, *, host: str, seconds: float = 60.0) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, *, host: str, seconds: float = 60.0, key: str = LEASE, work: str = "closes days"
+    ) -> None:
+        self._key = key
+        self._work = work
         self._store = store
         self._clock = clock
         self._host = host
@@ -79,7 +84,7 @@ class Lease:
         Raises `Conflict` where another process holds it, `Unavailable` and `Denied` where the lake does not answer.
         """
         await self._take()
-        renewal = asyncio.create_task(self._renew(), name="renew archive lease")
+        renewal = asyncio.create_task(self._renew(), name="renew lease")
         try:
             yield
         finally:
@@ -92,16 +97,16 @@ class Lease:
         found, _ = await self._read()
         mine = self._mine
         if mine is None or found is None or (found.holder, found.epoch) != (mine.holder, mine.epoch):
-            raise Fenced("another process closes days now", key=LEASE, holder=found and found.host)
+            raise Fenced(f"another process {self._work} now", key=self._key, holder=found and found.host)
 
     async def _take(self) -> None:
         found, etag = await self._read()
         now = self._clock.now()
         if found is not None and found.expires > now:
             raise Conflict(
-                "another process is closing days",
+                f"another process {self._work} now",
                 hint=f"wait for it to end; if it died, until {found.expires.isoformat(timespec='seconds')}",
-                key=LEASE,
+                key=self._key,
                 holder=found.host,
             )
         epoch, sequence = (found.epoch, found.sequence) if found is not None else (0, 0)
@@ -129,7 +134,7 @@ class Lease:
                 return
             try:
                 body = replace(mine, sequence=mine.sequence + 1, expires=_LONG_AGO).to_json()
-                await self._store.put(LEASE, body, mode=Replace(self._etag), content_type="application/json")
+                await self._store.put(self._key, body, mode=Replace(self._etag), content_type="application/json")
             except (Conflict, Unavailable, Denied):
                 return  # it runs out by itself
 
@@ -137,18 +142,18 @@ class Lease:
         body = target.to_json()
         mode = Create() if etag is None else Replace(etag)
         try:
-            self._etag = await self._store.put(LEASE, body, mode=mode, content_type="application/json")
+            self._etag = await self._store.put(self._key, body, mode=mode, content_type="application/json")
         except (Conflict, OutcomeUnknown):
             # The client may have sent it twice: what was read back decides. If ours lands later, it runs out by itself.
             found, found_etag = await self._read()
             if found != target or found_etag is None:
-                raise Conflict("another process was quicker", key=LEASE, holder=found and found.host) from None
+                raise Conflict("another process was quicker", key=self._key, holder=found and found.host) from None
             self._etag = found_etag
         self._mine = target
 
     async def _read(self) -> tuple[LeaseDocument | None, str | None]:
         try:
-            stored = await self._store.get(LEASE)
+            stored = await self._store.get(self._key)
         except NotFound:
             return None, None
-        return LeaseDocument.from_json(stored.body), stored.info.etag
+        return LeaseDocument.from_json(stored.body, self._key), stored.info.etag

@@ -12,10 +12,12 @@ from datetime import date
 from typing import Any
 
 import orjson
+import pyarrow as pa
 
 from streamer.archive.certificate import InputList
 from streamer.archive.certificates import certified_days, read_certificate
 from streamer.commit.position import Gap
+from streamer.documents import typed
 from streamer.errors import Damaged, NotFound
 from streamer.keys import DEAD_LETTERS, parse_data_key
 from streamer.lake.inventory import Inventory, Lineage
@@ -101,7 +103,10 @@ async def read_entries(store: Store, inputs: InputList) -> list[InputEntry]:
         body = b""
     if hashlib.sha256(body).hexdigest() != inputs.sha256:
         raise Damaged("a list of inputs is not the one that was certified", hint="restore it from a backup", key=inputs.key)
-    return [InputEntry(**orjson.loads(line)) for line in decompressed(body, "gz").splitlines()]
+    try:
+        return [typed(orjson.loads(line), InputEntry) for line in decompressed(body, "gz").splitlines()]
+    except (ValueError, OSError, pa.ArrowException) as error:
+        raise Damaged(f"not a list of inputs: {error!r}"[:300], hint="restore it from a backup", key=inputs.key) from error
 
 
 def _added_up(entries: Mapping[str, InputEntry]) -> dict[Lineage, dict[tuple[int, int], RemovedFiles]]:

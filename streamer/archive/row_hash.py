@@ -79,6 +79,8 @@ def _bits(values: pa.Array) -> pa.Array:
         return _text_bits(values)
     if is_.is_map(kind) or is_.is_list(kind):
         return _nested_bits(values)
+    if is_.is_struct(kind):
+        return _struct_bits(values)
     raise TypeError(f"no hash for a column of {kind}")
 
 
@@ -108,6 +110,14 @@ def _nested_bits(values: pa.Array) -> pa.Array:
     ends = pc.cumulative_sum(lengths.cast(pa.int64()))
     begins = pc.subtract(ends, lengths.cast(pa.int64()))
     return pc.add(pc.subtract(running.take(ends), running.take(begins)), lengths.cast(_U64))
+
+
+def _struct_bits(values: pa.Array) -> pa.Array:
+    """The sum over the fields, each salted with its name as a column is."""
+    bits = _zeros(len(values))
+    for field, column in zip(values.type, values.flatten(), strict=True):
+        bits = pc.add(bits, _column(column, _salt(field.name)))
+    return bits
 
 
 def _map_lengths(values: pa.Array) -> pa.Array:

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streamer.archive.interval import Interval
+from streamer.keys import ArchiveKind
 from streamer.quality_rules import NO_RULES, QualityRules
 
-ArchivedSchema = Literal["tick", "signal", "feature"]
-BUILT_IN_NAMES: dict[ArchivedSchema, str] = {"tick": "ticks", "signal": "signals", "feature": "features"}
-"""The stream whose archive has the plain keys; others of the same schema lie below `streams/{name}/`."""
+ArchivedSchema = Literal["tick", "signal", "feature", "orderbook"]
+PLAIN_NAMES: dict[ArchivedSchema, ArchiveKind] = {
+    "tick": "ticks",
+    "signal": "signals",
+    "feature": "features",
+    "orderbook": "orderbooks",
+}
+"""The stream whose archive has the plain keys, which is also the kind of its files; others of the same schema lie below
+`streams/{name}/`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ from streamer.workers import Workers
 from streamer.write.partition_value import encode_value
 
 UPLOADS_AT_ONCE = 8
-ROW_KINDS = ("ticks", "signals", "features")
+ROW_KINDS = ("ticks", "signals", "features", "orderbooks")
 
 Progress = Callable[[str, int, int], None]
 """Called with a stream's name, how many of its files are done, and how many there are."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from streamer.archive.bars import BarFold, bar_schema
 from streamer.archive.day_file import DayFile, WrittenFile
 from streamer.archive.day_rows import SOURCE, DayColumns
-from streamer.archive.settings import BUILT_IN_NAMES, ArchivedStream, Recipe
+from streamer.archive.settings import PLAIN_NAMES, ArchivedStream, Recipe
 from streamer.archive.summary import QualitySummary, SignalSummary, TimeSummary, blocks_of, prices_of_day
 from streamer.errors import Damaged
 from streamer.keys import ArchiveKind, archive_key
@@ -104,7 +104,7 @@ class SymbolFiles:
         self._columns = columns
         self._recipe = recipe
         self._folder = folder
-        self._kind: ArchiveKind = "ticks" if stream.schema == "tick" else "features"
+        self._kind = PLAIN_NAMES[stream.schema]
         self._open: _Symbol | None = None
         self.rules = _fitting(stream, columns)
         self._order = self.rules.of_a_day(SOURCE)
@@ -235,8 +235,8 @@ def file_facts(stream: ArchivedStream, day: date, kind: ArchiveKind) -> dict[str
 
 
 def plain_name(stream: ArchivedStream) -> str:
-    """Nothing for the built-in stream of its schema, whose archive has the plain keys; else the stream's name."""
-    return "" if BUILT_IN_NAMES[stream.schema] == stream.name else stream.name
+    """Nothing for the stream whose archive has the plain keys of its schema; else the stream's name."""
+    return "" if PLAIN_NAMES[stream.schema] == stream.name else stream.name
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -39,8 +39,9 @@ def archive(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be read.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Close a day: compact its ticks, signals and features, make bars and a summary, and write the certificate. The daemon does
-    this by itself; by hand it is for days before the archive was switched on, for another choice of bars, and after repairs.
+    """Close a day: compact its ticks, signals, features and order books, make bars and a summary, and write the certificate.
+    The daemon does this by itself; by hand it is for days before the archive was switched on, for another choice of bars, and
+    after repairs.
     May run beside the daemon, and as often as you like: what is there already is not written again.
 
     \b

@@ -108,6 +108,9 @@ async def examine(settings: Settings | Invalid) -> AsyncIterator[Finding]:
         yield finding
     async for finding in look_at_lake(settings, clock):
         yield finding
+    for name in settings.tables:
+        async for finding in look_at_table(settings, name, clock):
+            yield finding
 
 
 def look_at_configuration(settings: Settings) -> list[Finding]:
@@ -165,6 +168,42 @@ def _about_report(report: KafkaReport) -> list[Finding]:
         state = "new" if group.state == "Dead" else f"{group.state.lower()}, {members}"
         findings.append(Finding(f"group {group.group}", "ok", state))
     return findings
+
+
+async def look_at_table(settings: Settings, name: str, clock: Clock) -> AsyncIterator[Finding]:
+    """The table of an index: there, of the right keys, ready; and what we may do with it. Writes nothing."""
+    from streamer.config.clients import table_settings
+    from streamer.index.dynamodb import IndexTable
+    from streamer.setup.table import demand_keys
+
+    about = f"table {name}"
+    table = IndexTable(table_settings(settings, name), clock)
+    try:
+        state = await table.describe()
+        if state is None:
+            yield Finding(about, "fail", "does not exist", "`streamer init` makes it", Invalid.exit_code)
+            return
+        demand_keys(name, state)
+        if state.status == state.index_status == "ACTIVE":
+            yield Finding(about, "ok", "is there, with its index")
+        else:
+            hint = "wait" if state.index_keys else "`streamer init` makes the index; readers cannot ask for a ticker without it"
+            yield Finding(about, "warn", f"table {state.status}, index {state.index_status or 'missing'}", hint)
+        yield await _try_table(f"{about} write", table.check_writing, "the daemon and whoever stores events need it")
+        yield await _try_table(f"{about} read", table.check_reading, "readers of events need it, the daemon does not")
+    except StreamerError as error:
+        yield Finding.failed(about, error)
+    finally:
+        await table.close()
+
+
+async def _try_table(about: str, attempt: Callable[[], Awaitable[None]], who: str) -> Finding:
+    """A permission that is missing is no failure by itself: nobody who runs this needs both."""
+    try:
+        await attempt()
+    except Denied as error:
+        return Finding(about, "warn", f"not allowed: {who}", error.hint)
+    return Finding(about, "ok", "allowed")
 
 
 async def look_at_lake(settings: Settings, clock: Clock) -> AsyncIterator[Finding]:

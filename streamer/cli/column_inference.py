@@ -14,12 +14,13 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from streamer.layout import EXTRA, Column
+from streamer.layout import EXTRA, LEVELS, Column
 
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _INTEGER = re.compile(r"-?(?:0|[1-9]\d*)")
 _ISO = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2}(?:[.,](\d+))?)?(?:Z|[+-]\d{2}:?\d{2})?")
 _TIME_NAME = re.compile(r"(?:^|_)(?:ts|time|timestamp|date|at)$|(?:Time|Timestamp|At|Ts)$|^[TE]$")
+_LEVELS_NAME = re.compile(r"(?:^|_)(?:bids?|asks?|buys|sells)$|^[ab]$")
 _ID_NAME = re.compile(r"(?:^|_)id$|(?:Id|ID)$")
 _SAFE = re.compile(r"[^A-Za-z0-9_]+")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
@@ -145,8 +146,13 @@ def _kind(value: Any) -> str:
         inner = {_kind(item) for item in value}
         if inner <= {"int", "float"}:
             return "numbers" if inner else "empty list"
+        if all(isinstance(item, list) and len(item) == 2 and {_kind(each) for each in item} <= _NUMBERS for item in value):
+            return "levels"
         return "texts" if all(isinstance(item, str) for item in value) else "nested"
     return "map" if value and {_kind(item) for item in value.values()} <= {"int", "float"} else "nested"
+
+
+_NUMBERS = frozenset({"int", "float", "text int", "text float"})
 
 
 def _text_kind(text: str) -> str:
@@ -171,6 +177,10 @@ def _type(name: str, seen: _Seen) -> tuple[str | None, str]:
     kinds = seen.kinds
     if not kinds:
         return None, "always null in the sample"
+    if "levels" in kinds and kinds <= {"levels", "empty list"} and _LEVELS_NAME.search(name):
+        return LEVELS, 'one side of an order book; schema = "orderbook" has both'
+    if "levels" in kinds:
+        kinds = kinds - {"levels"} | {"nested"}
     if (kinds <= {"nested", "map", "empty list"} and "map" not in kinds) or "nested" in kinds:
         return None, "nested: it stays in `extra`, as JSON text"
     if kinds == {"bool"}:

@@ -40,6 +40,9 @@ COMMANDS = (
     "state",
     "models",
     "bundles",
+    "index",
+    "documents",
+    "lineage",
 )
 """In the order of the help page. Each is a module beside this one."""
 

@@ -40,9 +40,10 @@ async def opened_store(settings: Settings) -> AsyncIterator[Store]:
 def opened_lake(settings: Settings) -> Iterator[Lake]:
     """The reader library over the lake of the configuration. Raises as `opened_store`."""
     from streamer.config.clients import s3_settings
+    from streamer.config.documents import document_kinds
     from streamer.lake.lake import Lake
 
-    with Lake.over(settings.lake.url or "", s3_settings(settings)) as lake:
+    with Lake.over(settings.lake.url or "", s3_settings(settings), document_kinds(settings)) as lake:
         yield lake
 
 

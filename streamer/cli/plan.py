@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from streamer.streams import Stream
 
 DEFAULT_PARTITIONS = 1
+_MONTHS = ("in the first month", "after a year")
 
 
 def register(app: typer.Typer) -> None:
@@ -175,6 +176,10 @@ def _print(estimates: list[StreamEstimate], whole: ProcessEstimate, listed: Pric
     for each in estimates:
         origins = f"rate {each.rate_origin}; sizes from {each.sizes_origin}"
         note(f"{each.stream}: {origins}; fresh within {each.freshness_seconds:,.0f} s")
+        if each.index_writes:
+            dollars = (each.index_dollars_first_month, each.index_dollars_after_a_year)
+            said = ", ".join(f"{some:,.2f} {listed.currency} {when}" for some, when in zip(dollars, _MONTHS, strict=True))
+            note(f"{each.stream}: of this DynamoDB {said}, for {each.index_writes:,.0f} writes a day")
         for remark in each.remarks:
             note(f"{each.stream}: {remark}")
     note(f"memory of a process: at most {_size(whole.memory_bytes)}, of which {_size(whole.buffered_bytes)} wait for their cut")

@@ -17,6 +17,7 @@ class RoleName(StrEnum):
     daemon = "daemon"
     reader = "reader"
     trainer = "trainer"
+    writer = "writer"
     setup = "setup"
 
 
@@ -32,9 +33,9 @@ def policy(
     json: JsonOption = False,
 ) -> None:
     """Print the least-privilege IAM policies that this configuration needs, as JSON: for the daemon, for a reader, for a
-    trainer that pushes models, and for `streamer init` (setup). Bucket and prefix are exact; the daemon may write where its
-    streams are, and delete what [retention] tells it to. With a key of KMS, or secrets, their permissions are in it. Asks no
-    service.
+    trainer that pushes models, for a writer of documents, bundles and cached values, and for `streamer init` (setup). Bucket
+    and prefix are exact; the daemon may write where its streams are, and delete what [retention] tells it to. With a key of
+    KMS, or secrets, their permissions are in it. Asks no service.
 
     \b
     Example:

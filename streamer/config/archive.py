@@ -35,7 +35,8 @@ class ArchiveSection(Section):
         default=True, description="Whether the daemon closes days by itself. `streamer archive` does it by hand."
     )
     streams: TextList = Field(
-        default=(), description="The streams whose days are closed; none named: all of the schemas tick, signal and feature."
+        default=(),
+        description="The streams whose days are closed; none named: all of the schemas tick, signal, feature and orderbook.",
     )
     intervals: Annotated[TextList, AfterValidator(check_intervals)] = Field(
         default=("1m",), description='Lengths of the bars made of ticks, such as `["1m", "5m", "1h"]`; each divides a day.'

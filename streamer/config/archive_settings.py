@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from streamer.archive.interval import Interval
 from streamer.archive.retention import RetentionSettings
-from streamer.archive.settings import ArchivedSchema, ArchivedStream, ArchiveSettings, Recipe
+from streamer.archive.settings import PLAIN_NAMES, ArchivedStream, ArchiveSettings, Recipe
 from streamer.config.quality_rules import quality_rules
 from streamer.config.settings import Settings
 from streamer.errors import Invalid
 
-ARCHIVED_SCHEMAS = ("tick", "signal", "feature")
+ARCHIVED_SCHEMAS = tuple(PLAIN_NAMES)
 
 
 def archive_settings(settings: Settings) -> ArchiveSettings:
@@ -25,11 +23,10 @@ def archive_settings(settings: Settings) -> ArchiveSettings:
         if stream is None or stream.schema_name not in ARCHIVED_SCHEMAS:
             known = ", ".join(n for n, s in enabled.items() if s.schema_name in ARCHIVED_SCHEMAS)
             raise Invalid(
-                f"archive.streams names {name!r}, which is no enabled stream of ticks, signals or features",
+                f"archive.streams names {name!r}, which is no enabled stream of ticks, signals, features or order books",
                 hint=f"there are {known or 'none'}",
             )
-        schema, rules = cast("ArchivedSchema", stream.schema_name), quality_rules(stream.quality)
-        streams.append(ArchivedStream(name, stream.topic or name, schema, rules))
+        streams.append(ArchivedStream(name, stream.topic or name, stream.schema_name, quality_rules(stream.quality)))
     return ArchiveSettings(
         streams=tuple(streams),
         recipe=Recipe(tuple(map(Interval.parse, section.intervals)), section.fill, section.gap_threshold),

@@ -6,6 +6,7 @@ from pydantic import SecretStr
 
 from streamer.clock import SystemClock
 from streamer.config.settings import Settings
+from streamer.index.settings import TableSettings
 from streamer.secrets.settings import ManagerSettings
 from streamer.secrets.sources import key_source, login_source
 from streamer.source.settings import KafkaSettings
@@ -74,6 +75,11 @@ def manager_settings(settings: Settings) -> ManagerSettings:
         endpoint_url=settings.secrets.endpoint_url,
         refresh_seconds=settings.secrets.refresh,
     )
+
+
+def table_settings(settings: Settings, table: str) -> TableSettings:
+    """How DynamoDB is reached for a table."""
+    return TableSettings(table, settings.dynamodb.region or settings.s3.region, settings.dynamodb.endpoint_url)
 
 
 def _open(secret: SecretStr | None) -> str | None:

@@ -46,7 +46,8 @@ ignored; so is a `STREAMER__` variable.
 - **size**: a number of bytes, or text: `"64MiB"`, `"1GiB"`, `"500kB"`.
 - **duration**: a number of seconds, or text: `"60s"`, `"250ms"`, `"5m"`, `"1h30m"`.
 - **Arrow type** of a column: `string`, `binary`, `bool`, `int32`, `int64`, `float32`, `float64`, `date32`,
-  `timestamp[us, UTC]`, `timestamp[ns, UTC]`, `decimal128(38,18)`, `map<string, float64>`, `list<string>`, `list<float64>`.
+  `timestamp[us, UTC]`, `timestamp[ns, UTC]`, `decimal128(38,18)`, `map<string, float64>`, `list<string>`, `list<float64>`;
+  a side of an order book: `list<struct<price: float64, quantity: float64>>`, either of them a decimal where wanted.
 - **rule**: a column, one of `>` `>=` `<` `<=` `==` `!=`, and a number: `"price > 0"`.
 
 ## Example
@@ -71,6 +72,10 @@ price = ["p", "px"]
 
 [streams.orders]                   # a stream of your own needs a schema
 schema = "raw"
+
+[streams.orderbooks]
+topic = "depth"
+schema = "orderbook"
 ```
 """
 

@@ -26,6 +26,7 @@ WELL_KNOWN: tuple[tuple[str, Path], ...] = (
     ("KAFKA_BOOTSTRAP_SERVERS", ("kafka", "bootstrap_servers")),
     ("S3_BUCKET_NAME", ("lake", "url")),
     ("S3_BUCKET", ("lake", "url")),
+    ("AWS_S3_PULSE_BUCKET", ("lake", "url")),
     ("AWS_ACCESS_KEY_ID", ("s3", "access_key_id")),
     ("AWS_SECRET_ACCESS_KEY", ("s3", "secret_access_key")),
     ("AWS_SESSION_TOKEN", ("s3", "session_token")),
@@ -35,6 +36,9 @@ WELL_KNOWN: tuple[tuple[str, Path], ...] = (
     ("AWS_ENDPOINT_URL", ("s3", "endpoint_url")),
     ("AWS_ENDPOINT_URL_SECRETS_MANAGER", ("secrets", "endpoint_url")),
     ("AWS_ENDPOINT_URL", ("secrets", "endpoint_url")),
+    ("AWS_ENDPOINT_URL_DYNAMODB", ("dynamodb", "endpoint_url")),
+    ("AWS_ENDPOINT_URL", ("dynamodb", "endpoint_url")),
+    ("AWS_DYNAMODB_PULSE_TABLE", ("dynamodb", "pulse_table")),
 )
 """Variables that other tools use, too. The first that is set, and not empty, counts."""
 

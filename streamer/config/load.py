@@ -179,4 +179,4 @@ def _meant_stream(path: Path) -> str:
     close = get_close_matches(path[1][:64], list(BUILT_IN), n=1)
     if close:
         return f" (did you mean streams.{close[0]}? A stream of your own needs one: {env_name(path)}, or in the file)"
-    return f": a stream that is not built in needs {path[2]} = tick, signal, feature or raw"
+    return f": a stream that is not built in needs {path[2]} = tick, signal, feature, orderbook, pulse or raw"

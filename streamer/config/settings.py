@@ -5,6 +5,7 @@ What users may tune, and nothing else: clients, clocks and stores are made from 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,6 +13,7 @@ from typing import Any, Self
 from pydantic import Field, PrivateAttr, SecretStr, model_validator
 
 from streamer.config.archive import ArchiveSection, RetentionSection
+from streamer.config.documents import DocumentsSection
 from streamer.config.quality import AlertsSection
 from streamer.config.sections import (
     HttpSection,
@@ -26,13 +28,14 @@ from streamer.config.sections import (
     UploadsSection,
     WorkersSection,
 )
-from streamer.config.setup import BucketSection, LifecycleSection, SecretsSection, TopicsSection
-from streamer.config.stream import BUILT_IN, STREAM_NAME, StreamSection
+from streamer.config.setup import BucketSection, DynamoSection, LifecycleSection, SecretsSection, TopicsSection
+from streamer.config.stream import BUILT_IN, PATHS, STREAM_NAME, StreamSection
 from streamer.config.tree import Path, field_at, meaning
 from streamer.config.values import format_duration, format_size
 
 DEFAULT = "default"
 REDACTED = "********"
+_DAY_FIRST = re.compile(r"[^{%]*(?:\{date\}|%Y-%m-%d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +69,13 @@ class Settings(Section):
     retention: RetentionSection = Field(default_factory=RetentionSection, description="What is removed of closed days.")
     alerts: AlertsSection = Field(default_factory=AlertsSection, description="Alerts to a Kafka topic.")
     models: ModelsSection = Field(default_factory=ModelsSection, description="Model checkpoints.")
+    documents: DocumentsSection = Field(default_factory=DocumentsSection, description="Kinds of documents.")
     bucket: BucketSection = Field(default_factory=BucketSection, description="The bucket as `streamer init` makes it.")
     lifecycle: LifecycleSection = Field(default_factory=LifecycleSection, description="What becomes of old objects.")
     topics: TopicsSection = Field(default_factory=TopicsSection, description="Topics that `streamer init` creates.")
     secrets: SecretsSection = Field(default_factory=SecretsSection, description="Where secrets are.")
+
+    dynamodb: DynamoSection = Field(default_factory=DynamoSection, description="Where indexes are.")
 
     _origins: Mapping[Path, str] = PrivateAttr(default_factory=dict)
 
@@ -102,6 +108,11 @@ class Settings(Section):
                     f"streams.{other}.history and streams.{name}.history share the document {stream.history.document}: "
                     "give one of them another document"
                 )
+        tables: dict[str, str] = {}
+        for name, table in self.indexed.items():
+            other = tables.setdefault(table, name)
+            if other != name and {self.streams[other].schema_name, self.streams[name].schema_name} != {"pulse"}:
+                raise ValueError(f"streams.{other}.index and streams.{name}.index share the table {table}: give one another")
         if not owners:
             raise ValueError("every stream is switched off: enable one, or add [streams.NAME] with a schema")
         return self
@@ -112,6 +123,22 @@ class Settings(Section):
         return {name: stream for name, stream in self.streams.items() if stream.enabled}
 
     @property
+    def indexed(self) -> dict[str, str]:
+        """The tables of the enabled streams that are indexed, by the stream's name."""
+        found = {}
+        for name, stream in self.enabled_streams.items():
+            table = stream.index.table or (self.dynamodb.pulse_table if stream.schema_name == "pulse" else None)
+            if table is not None:
+                found[name] = table
+        return found
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Every DynamoDB table that this configuration names."""
+        named = [*self.indexed.values(), *([self.dynamodb.pulse_table] if self.dynamodb.pulse_table is not None else [])]
+        return tuple(dict.fromkeys(named))
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What was accepted, and will not do what its writer may expect. One sentence each."""
         found = []
@@ -119,6 +146,12 @@ class Settings(Section):
             if stream.cut.bytes > self.memory.budget:
                 found.append(
                     f"streams.{name}.cut.bytes is more than memory.budget: batches are cut earlier, for lack of memory"
+                )
+            path = stream.path if stream.path is not None else PATHS[stream.schema_name]
+            if name in self.indexed and not _DAY_FIRST.match(path):
+                found.append(
+                    f"streams.{name}.index: the folders of {path} do not begin with the date, so the whole stream is listed "
+                    "whenever something is indexed"
                 )
         return tuple(found)
 

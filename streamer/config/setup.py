@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from streamer.config.sections import OptionalText, Section, check_endpoint_url
+from streamer.config.stream import check_table
 from streamer.config.values import Duration, Meaning, TextList, at_least, none_if_empty
 
 DAY_SECONDS = 86_400.0
@@ -29,6 +30,7 @@ NEEDED = (
     "ohlcv/",
     "features/",
     "signals/",
+    "orderbooks/",
     "streams/",
 )
 """What the daemon, `streamer verify` or an engine at boot reads at any time: it has to stay where a GET answers at once."""
@@ -140,4 +142,20 @@ class SecretsSection(Section):
         default=300.0,
         le=86_400,
         description="Read the secret again this often, and at once where a service refuses what it said.",
+    )
+
+
+class DynamoSection(Section):
+    """DynamoDB, where streams or `lake.events` are indexed there. It is asked with the AWS chain."""
+
+    region: OptionalText = Field(default=None, description="Where the tables are; `s3.region` where not set.")
+    endpoint_url: Annotated[str | None, BeforeValidator(none_if_empty), AfterValidator(check_endpoint_url), Meaning("text")] = (
+        Field(default=None, description="Another server that speaks its language, such as DynamoDB Local.")
+    )
+    pulse_table: Annotated[str | None, BeforeValidator(none_if_empty), AfterValidator(check_table), Meaning("text")] = Field(
+        default=None, description="The table of `lake.events`, and of streams of the schema `pulse` that name none themselves."
+    )
+    recovery: bool = Field(
+        default=True,
+        description="`streamer init` switches point-in-time recovery of the tables on; it costs by their size.",
     )

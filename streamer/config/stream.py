@@ -30,6 +30,8 @@ PATHS: Mapping[str, str] = {
     "tick": "symbol={symbol}/date={date}",
     "signal": "date={date}",
     "feature": "date={date}",
+    "orderbook": "symbol={symbol}/date={date}",
+    "pulse": "date={date}",
     "raw": "date={date}",
 }
 """The partition path of a stream that names none, by its schema."""
@@ -81,6 +83,27 @@ class HistorySection(Section):
         return value
 
 
+TABLE_NAME = re.compile(r"[A-Za-z0-9_.-]{3,255}", re.ASCII)
+
+
+def check_table(value: str | None) -> str | None:
+    """The name of a DynamoDB table. Raises `ValueError`."""
+    if value is not None and not TABLE_NAME.fullmatch(value):
+        raise ValueError("a table's name has 3 to 255 letters, digits, dots, underscores and hyphens")
+    return value
+
+
+class IndexSection(Section):
+    """A DynamoDB table that finds rows by symbol and time, made from the lake behind the commits. See `docs/events.md`."""
+
+    table: Annotated[str | None, BeforeValidator(none_if_empty), AfterValidator(check_table), Meaning("text")] = Field(
+        default=None, description="The table; no index where not set. `streamer init` makes it."
+    )
+    check_every: Annotated[Duration, AfterValidator(at_least(0.1, "100ms"))] = Field(
+        default=10.0, le=86_400, description="How often the daemon looks whether there is something to index."
+    )
+
+
 class StreamSection(Section):
     """One topic, its schema, and its place in the lake."""
 
@@ -88,13 +111,13 @@ class StreamSection(Section):
     topic: Annotated[str | None, BeforeValidator(none_if_empty), Meaning("text")] = Field(
         default=None, description="The Kafka topic; the stream's name where not set. Two streams cannot share one."
     )
-    schema_name: Annotated[Literal["tick", "signal", "feature", "raw"], BeforeValidator(parse_lower)] = Field(
-        alias="schema", description="The columns to begin with; `raw` keeps the bytes as they came."
+    schema_name: Annotated[Literal["tick", "signal", "feature", "orderbook", "pulse", "raw"], BeforeValidator(parse_lower)] = (
+        Field(alias="schema", description="The columns to begin with; `raw` keeps the bytes as they came.")
     )
     path: Annotated[str | None, Meaning("text")] = Field(
         default=None,
         description="Folders of the data files below `raw/{stream}/`: columns, `{date}`, `{hour}`, strftime of the event time. "
-        "Where not set: `symbol={symbol}/date={date}` for ticks, else `date={date}`.",
+        "Where not set: `symbol={symbol}/date={date}` for ticks and order books, else `date={date}`.",
     )
     format: Annotated[Literal["parquet", "ndjson.zst", "ndjson.gz"], BeforeValidator(parse_lower)] = Field(
         default="parquet", description="Format of the data files."
@@ -125,6 +148,7 @@ class StreamSection(Section):
         default=0.0, description="How long after its time a record may arrive before the day counts as complete."
     )
     history: HistorySection | None = Field(default=None, description="Feature history.")
+    index: IndexSection = Field(default_factory=IndexSection, description="An index in DynamoDB.")
 
     @field_validator("topic")
     @classmethod
@@ -163,7 +187,13 @@ class StreamSection(Section):
         return self
 
     @model_validator(mode="after")
+    def _index_has_symbols(self) -> Self:
+        if self.index.table is not None and self.schema_name == "raw":
+            raise ValueError("the schema raw has no index: its rows have neither symbol nor time of their own")
+        return self
+
+    @model_validator(mode="after")
     def _history_has_symbols(self) -> Self:
         if self.history is not None and self.schema_name not in ("tick", "feature"):
-            raise ValueError(f"the schema {self.schema_name} has no history: only feature and tick have a symbol in every row")
+            raise ValueError(f"the schema {self.schema_name} has no history: only feature and tick have one")
         return self

@@ -13,7 +13,7 @@ from streamer.config.stream import PATHS, HistorySection, StreamSection
 from streamer.config.values import parse_rule
 from streamer.errors import Invalid
 from streamer.layout import Column, Layout, Rule, arrow_type
-from streamer.schemas import SCHEMAS, columns_of
+from streamer.schemas import RULES, SCHEMAS, columns_of
 from streamer.streams import CutLimits, HistorySpec, Stream
 from streamer.write.partition_path import PartitionPath
 
@@ -74,11 +74,18 @@ def _layout(name: str, section: StreamSection) -> Layout:
         format=section.format,
         unknown=section.unknown,
         timestamp_fallback=section.timestamp_fallback,
-        rules=tuple(_rule(text, columns) for text in section.rules),
+        rules=(*_default_rules(section, columns), *(_rule(text, columns) for text in section.rules)),
         checks=layout_checks(rules),
     )
     demand_fitting(rules, layout)
     return layout
+
+
+def _default_rules(section: StreamSection, columns: tuple[Column, ...]) -> tuple[Rule, ...]:
+    """Those of the schema, for numbers that no rule of the user's is about."""
+    named = {parse_rule(text)[0] for text in section.rules}
+    numbers = {column.name for column in columns if _is_number(column)} - named
+    return tuple(_rule(text, columns) for text in RULES.get(section.schema_name, ()) if parse_rule(text)[0] in numbers)
 
 
 def _rule(text: str, columns: tuple[Column, ...]) -> Rule:

@@ -26,6 +26,11 @@ takes the UTF-8 bytes of a JSON string. `bool` is true or false. `date32` is the
 of what their elements take, and null. `map<string, float64>` takes an object of numbers; its null members are skipped,
 its keys ascend. Anything else is `wrong_type`, an impossible date `bad_timestamp`.
 
+**Levels** of an order book are an array; each level an array that begins with price and quantity, or an object with one of
+their names (`schemas.LEVEL_FIELDS`, the first that is not null). Both must be there and convert; what is wrong is reported
+with its place (`bids[3].price`), more than 10,000 levels are `out_of_range`. Whatever else levels have is an unknown field
+under the name of the side: one array or object for each level.
+
 **Timestamps** are ISO 8601 strings `YYYY-MM-DD[(T| )hh[:mm[:ss[.fffffffff]]][Z|±hh[[:]mm]]]`, without zone UTC, or
 epoch numbers (also as strings) with their unit by magnitude: below 1e11 seconds, 1e14 milliseconds, 1e17 microseconds,
 else nanoseconds. Digits beyond the column's resolution are cut off (towards the past). Before 1970-01-01 or after

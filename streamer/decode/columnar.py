@@ -20,11 +20,13 @@ from streamer.decode.readings import Declined
 from streamer.decode.rows import Rows, kafka_times
 from streamer.decode.times import NANOSECONDS_MAX
 from streamer.layout import Layout
+from streamer.packed import PackedBytes
 from streamer.schemas import FEATURES_PER_ROW_MAX
 
 _BLANKS = b" \t\r\n"
 _FIRST, _LAST = itemgetter(0), itemgetter(-1)
-_BEGINS, _ENDS = frozenset(b"{"), frozenset(b"}")
+_BRACES = b"{}"
+_BEGINS, _ENDS = frozenset(_BRACES[:1]), frozenset(_BRACES[1:])
 
 Levels = Sequence[tuple[Level, dict[str, pa.Array]]]
 
@@ -70,6 +72,11 @@ class Columnar:
             if dropped := rows - reading.cast(top[name]).null_count:
                 unknown.add([name])
                 unknown.dropped += dropped
+        for level, arrays in levels:
+            prefix = "" if level is plan.top else f"{plan.nested}."
+            for name in level.drops():
+                unknown.add([prefix + name])
+                unknown.dropped += pc.sum(pc.greater(pc.list_value_length(arrays[name]), 0)).as_py() or 0
         if self._keeps_extra:
             columns.append(pa.nulls(rows, pa.string()))
         return Rows(tuple(columns), indexes, unknown)
@@ -90,17 +97,10 @@ class Columnar:
         return column
 
 
-def _framed(values: Sequence[bytes]) -> bytes:
+def _framed(values: Sequence[bytes]) -> bytes | bytearray:
     """The records as lines, each of which is sure to begin a JSON object and to end one, and is valid UTF-8."""
-    gaps = len(values) - 1
-    blob = b"\n".join(values)
-    if blob.count(b"\n") != gaps:
-        blob = b"\n".join([value.strip(_BLANKS) for value in values])
-        if blob.count(b"\n") != gaps:
-            raise Declined("a value of several lines")
-        values = blob.split(b"\n")
-    if not all(values) or set(map(_FIRST, values)) != _BEGINS or set(map(_LAST, values)) != _ENDS:
-        raise Declined("a value that is no object")
+    packed = _packed_lines(values) if isinstance(values, PackedBytes) else None
+    blob = packed if packed is not None else _joined_lines(values)
     if b"\0" in blob:
         raise Declined("the reader would stop at NUL")
     if not blob.isascii():
@@ -111,7 +111,26 @@ def _framed(values: Sequence[bytes]) -> bytes:
     return blob
 
 
-def _read(blob: bytes, schema: pa.Schema, rows: int) -> pa.Table:
+def _packed_lines(values: PackedBytes) -> bytes | bytearray | None:
+    """None where blanks have to be looked at. Newlines within a value do no harm: a value that begins and ends with a brace is
+    a row or more, or an error, and rows are counted."""
+    return values.lines() if values.all_within(_BRACES[0], _BRACES[1]) else None
+
+
+def _joined_lines(values: Sequence[bytes]) -> bytes:
+    gaps = len(values) - 1
+    blob = b"\n".join(values)
+    if blob.count(b"\n") != gaps:
+        blob = b"\n".join([value.strip(_BLANKS) for value in values])
+        if blob.count(b"\n") != gaps:
+            raise Declined("a value of several lines")
+        values = blob.split(b"\n")
+    if not all(values) or set(map(_FIRST, values)) != _BEGINS or set(map(_LAST, values)) != _ENDS:
+        raise Declined("a value that is no object")
+    return blob
+
+
+def _read(blob: bytes | bytearray, schema: pa.Schema, rows: int) -> pa.Table:
     table = arrow_json.read_json(
         pa.BufferReader(blob),
         arrow_json.ReadOptions(use_threads=False, block_size=len(blob) + 1),

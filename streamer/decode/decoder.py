@@ -15,6 +15,7 @@ from streamer.decode.refusal import Refusal
 from streamer.decode.rows import Rows, table_of
 from streamer.decode.rules import apply_rules, check_rules
 from streamer.layout import Layout
+from streamer.packed import PackedBytes, picked
 from streamer.records import DeadLetter, DeadLetterReason, RecordChunk
 
 _COLUMNAR_ROWS_MIN = 128  # below, the fixed cost of pyarrow's reader (0.2 ms) is more than it saves
@@ -51,7 +52,7 @@ class JsonDecoder:
         values = chunk.values
         live: Sequence[int] = range(len(values))
         without_bytes: list[Refusal] = []
-        if not all(values):
+        if not (values.all_filled() if isinstance(values, PackedBytes) else all(values)):
             live = [at for at, value in enumerate(values) if value]
             without_bytes = [_without_bytes(at, value) for at, value in enumerate(values) if not value]
         runs = list(self._runs(chunk, live))
@@ -83,7 +84,7 @@ class JsonDecoder:
             part = slice(indexes[0], indexes[-1] + 1)
             values, timestamps = chunk.values[part], chunk.timestamps[part]
         else:
-            values, timestamps = [chunk.values[at] for at in indexes], [chunk.timestamps[at] for at in indexes]
+            values, timestamps = picked(chunk.values, indexes), picked(chunk.timestamps, indexes)
         return columnar.decode(values, timestamps, indexes)  # type: ignore[arg-type]  # none of them is None
 
     def _slowly(self, chunk: RecordChunk, indexes: Sequence[int]) -> Iterator[Rows]:
@@ -102,11 +103,12 @@ class RawDecoder:
         kept: Sequence[int] = range(len(chunk))
         tombstones: list[Refusal] = []
         values = chunk.values
-        if None in values:
+        if not isinstance(values, PackedBytes) and None in values:
             kept = [at for at, value in enumerate(values) if value is not None]
             tombstones = [_without_bytes(at, value) for at, value in enumerate(values) if value is None]
             values = [values[at] for at in kept]
-        runs = [Rows((pa.array(values, pa.binary()),), kept, Unknown())]
+        column = values.arrow() if isinstance(values, PackedBytes) else pa.array(values, pa.binary())
+        runs = [Rows((column,), kept, Unknown())]
         return _decoded(self._layout, chunk, runs, tombstones)
 
 

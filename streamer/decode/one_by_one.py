@@ -13,11 +13,12 @@ import msgspec
 import pyarrow as pa
 
 from streamer.decode.fields import Target, Targets, Unknown, object_text
+from streamer.decode.levels import Side, sides_array, to_side
 from streamer.decode.refusal import Refusal, Refused, excerpt
 from streamer.decode.rows import Rows
 from streamer.decode.times import NANOSECONDS_MAX
 from streamer.decode.values import NULL, OBJECT, Convert, converter, is_number, members, to_array, to_float
-from streamer.layout import Layout
+from streamer.layout import Layout, is_levels
 from streamer.records import DeadLetterReason, RecordChunk
 from streamer.schemas import FEATURES_PER_ROW_MAX
 
@@ -27,6 +28,7 @@ DEPTH_MAX = 128
 _BLANKS = b" \t\r\n"
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NOT_BRACKETS = bytes(byte for byte in range(256) if byte not in b"[]{}")
+_NOT_MARKS = bytes(byte for byte in range(256) if byte not in b'[]{}"\\')
 
 _object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _document = msgspec.json.Decoder(msgspec.Raw).decode
@@ -37,7 +39,7 @@ def parse_object(value: bytes) -> dict[str, msgspec.Raw]:
     try:
         if not value.isascii():
             value.decode()
-        if value.count(b"[") + value.count(b"{") > DEPTH_MAX and _depth_exceeds(value, DEPTH_MAX):
+        if value.count(b"[") + value.count(b"{") > DEPTH_MAX and not _is_shallow(value) and _depth_exceeds(value, DEPTH_MAX):
             raise Refused(DeadLetterReason.INVALID_JSON, f"nested deeper than {DEPTH_MAX}")
         return _object(value)
     except UnicodeDecodeError as error:
@@ -58,6 +60,16 @@ def _no_object(value: bytes) -> Refused:
     return Refused(DeadLetterReason.NOT_AN_OBJECT, f"{excerpt(text)} is no object")
 
 
+def _is_shallow(value: bytes) -> bool:
+    """Whether this is surely nested no deeper than a dozen levels, as an order book of a thousand of them is. Quick."""
+    marks = value.translate(None, _NOT_MARKS).replace(b'""', b"")
+    if b'"' in marks or b"\\" in marks:
+        return False  # a string with an escape or a bracket in it
+    for _ in range(6):  # each turn takes away one level of nesting, or two
+        marks = marks.replace(b"[]", b"").replace(b"{}", b"")
+    return not marks
+
+
 def _depth_exceeds(value: bytes, most: int) -> bool:
     depth = 0
     for byte in _STRING.sub(b"", value).translate(None, _NOT_BRACKETS):
@@ -73,7 +85,9 @@ class OneByOne:
     def __init__(self, layout: Layout, targets: Targets) -> None:
         self._targets = targets
         self._keeps_extra = layout.keeps_extra
-        self._columns: list[tuple[Target, Convert]] = [(target, converter(target.type)) for target in targets.columns]
+        self._columns: list[tuple[Target, Convert]] = [
+            (target, to_side(target.type) if is_levels(target.type) else converter(target.type)) for target in targets.columns
+        ]
         self._row: Callable[[dict[str, Any], int, Unknown], list[Any]] = self._plain_row
         if targets.features is not None:
             self._row = self._feature_row
@@ -92,7 +106,7 @@ class OneByOne:
                 refusals.append(Refusal(index, refused.reason, refused.detail))
         types = self._targets.types
         values = list(zip(*rows, strict=True)) if rows else [()] * (len(types) + 1)
-        columns = [to_array(values[place], type_) for place, type_ in enumerate(types)]
+        columns = [(sides_array if is_levels(type_) else to_array)(values[at], type_) for at, type_ in enumerate(types)]
         if self._keeps_extra:
             columns.append(to_array(values[len(types)], pa.string()))
         return Rows(tuple(columns), kept, unknown, tuple(refusals), slow=len(indexes))
@@ -127,7 +141,7 @@ class OneByOne:
         return row
 
     def _filled_row(self, fields: dict[str, Any], nested: dict[str, Any], kafka_time: int) -> list[Any]:
-        """A row with every declared column. What the columns take is removed from the fields."""
+        """A row with every declared column. What the columns take is removed from the fields; of levels the rest stays."""
         row: list[Any] = [None] * (len(self._targets.types) + 1)
         name = ""
         try:
@@ -135,18 +149,25 @@ class OneByOne:
                 for name in target.names:
                     raw = fields.get(name)
                     if raw is not None and (text := bytes(raw)) != NULL:
-                        del fields[name]
-                        row[target.place] = convert(text)
+                        row[target.place] = value = convert(text)
+                        if type(value) is Side and value.rest is not None:
+                            fields[name] = value.rest  # at its place among the fields
+                        else:
+                            del fields[name]
                         break
                 else:
                     at = next((name for name in target.names if _present(nested, name)), None)
                     name = at or target.name
                     if at is not None:
-                        row[target.place] = convert(bytes(nested.pop(at)))
+                        row[target.place] = value = convert(bytes(nested[at]))
+                        if type(value) is Side and value.rest is not None:
+                            nested[at] = value.rest
+                        else:
+                            del nested[at]
                     elif target.required:
                         row[target.place] = _fallback(target, kafka_time)
         except Refused as refused:
-            raise Refused(refused.reason, f"{excerpt(name)}: {refused.detail}") from None
+            raise Refused(refused.reason, f"{excerpt(name)}{refused.place}: {refused.detail}") from None
         return row
 
     def _left(self, fields: dict[str, Any]) -> dict[str, bytes]:

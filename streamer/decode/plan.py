@@ -15,7 +15,7 @@ from streamer.decode.fields import Target, Targets
 from streamer.decode.one_by_one import parse_object
 from streamer.decode.readings import FLOAT64, Declined, Reading, default_reading, reading_of, wider
 from streamer.decode.refusal import Refused
-from streamer.decode.values import NULL, OBJECT, QUOTE, members
+from streamer.decode.values import ARRAY, NULL, OBJECT, QUOTE, members
 
 _OTHER_TYPES = {QUOTE: pa.string(), ord("t"): pa.bool_(), ord("f"): pa.bool_()}
 
@@ -28,15 +28,19 @@ class Level:
     features: dict[str, Reading] = field(default_factory=dict)
     others: dict[str, Reading] = field(default_factory=dict)  # unknown fields that are dropped
 
-    nulls: set[str] = field(default_factory=set)  # those that are null in every sample so far
+    nulls: set[str] = field(default_factory=set)  # those that no sample so far says more about than null or []
 
     def readings(self) -> dict[str, Reading]:
         return {**self.known, **self.features, **self.others}
 
+    def drops(self) -> list[str]:
+        """The fields of columns that have more in them than their columns take."""
+        return [name for name, reading in self.known.items() if reading.drops]
+
     def add(self, readings: dict[str, Reading], name: str, text: bytes, type_: pa.DataType) -> bool:
         """Plan to read `name` as `type_`, in a way that does for this sample too; False where there is none."""
         planned = None if name in self.nulls else readings.get(name)
-        if text == NULL:
+        if text == NULL or (pa.types.is_list(type_) and _is_empty(text)):
             reading = planned or default_reading(type_)
             if planned is None:
                 self.nulls.add(name)
@@ -68,7 +72,7 @@ class Plan:
             fields.append((self.nested, pa.struct(inside)))
         return pa.schema(fields)
 
-    def suits(self, blob: bytes) -> bool:
+    def suits(self, blob: bytes | bytearray) -> bool:
         """Whether pyarrow's decimals, which wrap around silently, can hold every number in the fields that are read as such."""
         limits = {
             name: reading.digits_max
@@ -153,6 +157,10 @@ class Planner:
                 readings, type_ = level.others, _OTHER_TYPES.get(text[0], FLOAT64)
             else:
                 return False
-            if not level.add(readings, name, text, type_):
+            if not level.add(readings, name, text, type_) or (self._keeps_extra and readings[name].drops):
                 return False
         return True
+
+
+def _is_empty(text: bytes) -> bool:
+    return text[0] == ARRAY and not text[1:-1].strip()

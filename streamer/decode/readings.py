@@ -5,15 +5,18 @@ A reading is chosen from the text that a sample record has there. Whatever is no
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from streamer.decode.levels import joined_sides, level_field, level_text
 from streamer.decode.times import EPOCH_UNITS, epoch_exponent, parse_epoch, parse_iso
-from streamer.decode.values import ARRAY, NULL, NUMBER, QUOTE, elements, json_text, number_text
+from streamer.decode.values import ARRAY, NULL, NUMBER, OBJECT, QUOTE, elements, json_text, members, number_text
+from streamer.layout import is_levels
+from streamer.schemas import LEVEL_FIELDS, LEVELS_PER_SIDE_MAX
 
 Cast = Callable[[pa.Array], pa.Array]
 
@@ -38,11 +41,13 @@ class Declined(Exception):
 @dataclass(frozen=True, slots=True)
 class Reading:
     """Read the field as `json_type`, then `cast`. `digits_max`: the cast is exact only where the field's
-    numbers have no more digits before their point, and no exponent (pyarrow's decimals wrap around silently); None: always."""
+    numbers have no more digits before their point, and no exponent (pyarrow's decimals wrap around silently); None: always.
+    `drops`: the field has more in it than the column takes."""
 
     json_type: pa.DataType
     cast: Cast
     digits_max: int | None = None
+    drops: bool = False
 
 
 def reading_of(text: bytes, type_: pa.DataType) -> Reading | None:
@@ -51,6 +56,8 @@ def reading_of(text: bytes, type_: pa.DataType) -> Reading | None:
     number = text[0] in b"-0123456789"
     if pa.types.is_boolean(type_):
         return Reading(type_, _as_it_is) if text in (b"true", b"false") else None
+    if is_levels(type_):
+        return _levels_reading(text, type_)
     if pa.types.is_list(type_):
         return _list_reading(text, type_)
     if not quoted and not number:
@@ -87,7 +94,7 @@ def default_reading(type_: pa.DataType) -> Reading | None:
 def wider(one: Reading, other: Reading) -> Reading | None:
     """A reading that does for both samples; None where there is none."""
     if one.json_type == other.json_type:
-        return one
+        return one if one.drops == other.drops else None
     decimals = [r for r in (one, other) if pa.types.is_decimal(r.json_type)]
     integers = [r for r in (one, other) if r.json_type == INT64]
     return decimals[0] if len(decimals) == len(integers) == 1 else None
@@ -161,6 +168,65 @@ def _list_reading(text: bytes, type_: pa.DataType) -> Reading | None:
         return array.cast(type_)
 
     return Reading(pa.list_(inner.json_type), cast)
+
+
+def _levels_reading(text: bytes, type_: pa.DataType) -> Reading | None:
+    """As the first level is. Its two numbers are read alike where it is an array, and both are strings or both are doubles."""
+    if text[0] != ARRAY:
+        return None
+    first = next(iter(elements(text)), b'["0","0"]')
+    if (level := level_text(first)) is None:
+        return None
+    kinds = [field.type for field in type_.value_type]
+    inner = [reading_of(part, kind) for part, kind in zip((level.price, level.quantity), kinds, strict=True)]
+    readings = [reading for reading in inner if reading is not None and reading.json_type in (STRING, FLOAT64)]
+    if len(readings) < len(kinds):
+        return None
+    if first[0] == OBJECT:
+        return _objects_reading(first, readings, type_) if level.is_plain else None
+    width, json_type = len(elements(first)), readings[0].json_type
+    if readings[1].json_type != json_type or any((part[0] == QUOTE) != (json_type == STRING) for part in elements(first)):
+        return None
+
+    def cast(array: pa.Array) -> pa.Array:
+        levels = array.flatten()
+        numbers = levels.flatten()
+        if levels.null_count or numbers.null_count or len(numbers) != len(levels) * width:
+            raise Declined("levels of several forms")
+        if pc.any(pc.not_equal(pc.list_value_length(levels), width)).as_py():
+            raise Declined("levels of several lengths")
+        return _sides(array, [r.cast(numbers.filter(_every(width, at, len(levels)))) for at, r in enumerate(readings)], type_)
+
+    return Reading(pa.list_(pa.list_(json_type)), cast, drops=width > len(kinds))
+
+
+def _objects_reading(first: bytes, readings: Sequence[Reading], type_: pa.DataType) -> Reading:
+    found = members(first)
+    names = [level_field(found, column) for column in LEVEL_FIELDS]
+
+    def cast(array: pa.Array) -> pa.Array:
+        columns = [r.cast(column) for r, column in zip(readings, array.flatten().flatten(), strict=True)]
+        if any(column.null_count for column in columns):
+            raise Declined("levels of several forms")
+        return _sides(array, columns, type_)
+
+    json_type = pa.struct([(name, reading.json_type) for name, reading in zip(names, readings, strict=True)])
+    return Reading(pa.list_(json_type), cast)
+
+
+def _every(width: int, at: int, count: int) -> pa.Array:
+    """True for the value at `at` of each `width` values, and false for the others."""
+    pattern = bytes(number == at for number in range(width)) * count
+    return pa.Array.from_buffers(pa.uint8(), len(pattern), [None, pa.py_buffer(pattern)]).cast(pa.bool_())
+
+
+def _sides(array: pa.Array, columns: Sequence[pa.Array], type_: pa.DataType) -> pa.Array:
+    """The column of levels whose numbers, without the lists of `array` around them, are `columns`."""
+    lengths = pc.list_value_length(array)
+    if (pc.max(lengths).as_py() or 0) > LEVELS_PER_SIDE_MAX:
+        raise Declined("too many levels")
+    offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(pc.fill_null(lengths, 0))])
+    return joined_sides(offsets, columns, array.is_null() if array.null_count else None, type_)
 
 
 def _decimal_reading(quoted: bool, type_: pa.DataType) -> Reading:

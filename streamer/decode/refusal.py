@@ -11,12 +11,13 @@ _EXCERPT_MAX = 60
 
 
 class Refused(Exception):
-    """This record becomes a dead letter. Raised and caught inside this room."""
+    """This record becomes a dead letter. Raised and caught inside this room. `place`: of what is wrong within its field."""
 
-    def __init__(self, reason: DeadLetterReason, detail: str) -> None:
+    def __init__(self, reason: DeadLetterReason, detail: str, place: str = "") -> None:
         super().__init__(detail)
         self.reason = reason
         self.detail = detail[:DETAIL_MAX]
+        self.place = place
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
+from streamer.docstore.schema import DocumentSchema
 from streamer.docstore.template import Template
 from streamer.errors import Invalid
 from streamer.keys import ARCHIVE_PARTS, BUNDLES, CERTIFICATES, DEAD_LETTERS, MODELS, RAW
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of documents. schema: what its data must be; None: anything."""
+
+    template: Template
+    schema: DocumentSchema | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema is not None and not self.template.text.endswith(".json"):
+            raise Invalid(f"only documents in JSON have fields, and {self.template.text} is none", hint="leave the schema out")
+
 
 _DAY = "{Y}/{m}/{d}"
 
@@ -24,11 +39,13 @@ BUILT_IN: Mapping[str, Template] = MappingProxyType(
         "raw": Template("raw/{source}/{ticker}/{date}/{timestamp}.json"),
         "processed": Template("processed/{computation:indicators|percentiles|features}/{ticker}/{date}/{timestamp}.json"),
         "report": Template("reports/{ticker}/{date}.pdf"),
+        "pulse": Template("pulse-events/{date}/{timestamp}.json"),
+        "pulse-summary": Template("daily-summaries/pulse/{date}.json"),
     }
 )
 
 _OURS = (RAW, DEAD_LETTERS, CERTIFICATES, ARCHIVE_PARTS, MODELS, BUNDLES, "_streamer/", "state/", "cache/", "ticks/", "ohlcv/",
-         "features/", "signals/", "daily-summaries/", "streams/")  # fmt: skip
+         "features/", "signals/", "orderbooks/", "daily-summaries/", "streams/")  # fmt: skip
 
 
 def declared(template: str) -> Template:

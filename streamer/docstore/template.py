@@ -21,7 +21,7 @@ _TIMES = {
     "Y": r"\d{4}", "m": r"\d{2}", "d": r"\d{2}", "H": r"\d{2}", "minute": r"\d{2}", "date": r"\d{4}-\d{2}-\d{2}",
     "timestamp": r"\d{4}-\d{2}-\d{2}T\d{2}-\d{2}-\d{2}-\d{6}(?:~[2-9]|~[1-9]\d{1,3})?",
 }  # fmt: skip
-_WORDS = frozenset({"at", "packing", "metadata", "tags", "version", "self"})
+WORDS = frozenset({"at", "packing", "metadata", "tags", "version", "self", "sources", "computation_version"})
 """Of the methods that take fields."""
 
 _ORDER = ("Y", "date", "m", "d", "H", "minute", "timestamp")
@@ -59,7 +59,7 @@ class Template:
             _LITERAL.fullmatch(_PLACE.sub("", self.text)) is None
             or any(part in ("", ".", "..") or part.startswith((".", "_")) for part in segments)
             or len(set(names)) != len(names)
-            or _WORDS & set(names)
+            or WORDS & set(names)
             or not whole
             or names[-len(times) :] != times
             or times != sorted(times, key=_ORDER.index)
@@ -79,6 +79,12 @@ class Template:
         """The names of the fields, in order, each with the values that it may have; none: any."""
         found = {match[1]: tuple((match[2] or "").split("|")) for match in _PLACE.finditer(self.text)}
         return {name: () if choice == ("",) else choice for name, choice in found.items() if name not in _TIMES}
+
+    @property
+    def globs(self) -> tuple[str, ...]:
+        """What all keys of this template match, with `*` for anything, also several segments: for policies."""
+        short = re.sub(r"\*(?:/?\*)+", "*", _PLACE.sub("*", self.text))
+        return tuple(short + packed for packed in PACKED)
 
     def texts(self, fields: Mapping[str, object], *, some: bool = False) -> dict[str, str]:
         """The fields as keys have them. some: whether any may be missing. Raises `Invalid`."""

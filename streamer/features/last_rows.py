@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamer.features.rows import Names, Row, free_names, row_bytes, shared
-from streamer.layout import CRC_COLUMN, EXTRA, FEATURES, FLAGS, SYSTEM_FIELDS, TIMESTAMP
+from streamer.layout import CRC_COLUMN, EXTRA, FEATURES, FLAGS, SYSTEM_FIELDS, TIMESTAMP, is_levels
 
 SYMBOL = "symbol"
 _NOT_IN_ROWS = frozenset({SYMBOL, TIMESTAMP, FEATURES, EXTRA, FLAGS, CRC_COLUMN, *(each.name for each in SYSTEM_FIELDS)})
@@ -164,8 +164,8 @@ def _packed(table: pa.Table, symbols: Sequence[str], names: Names) -> dict[str, 
 
 
 def packed_rows(table: pa.Table, names: Names) -> Iterator[Row]:
-    """Every row of a table that has the columns of a data file. Values that are null are left out."""
-    kinds = {name: table.schema.field(name).type for name in table.column_names if name not in _NOT_IN_ROWS}
+    """Every row of a table that has the columns of a data file. Values that are null, and levels of books, are left out."""
+    kinds = {f.name: f.type for f in table.schema if f.name not in _NOT_IN_ROWS and not is_levels(f.type)}
     floats = [name for name, kind in kinds.items() if pa.types.is_floating(kind)]
     others = [name for name in kinds if name not in floats]
     other_values = [_plain_values(table[name]) for name in others]

@@ -290,6 +290,10 @@ def _type(kind: pa.DataType, names: Mapping[pa.DataType, str]) -> str:
     if pa.types.is_list(kind):
         item = _type(kind.value_type, names)
         return f"array({item})" if trino else f"array<{item}>"
+    if pa.types.is_struct(kind):
+        fields = [(field.name, _type(field.type, names)) for field in kind]
+        listed = (f"{name} {inner}" if trino else f"{name}:{inner}" for name, inner in fields)
+        return f"row({', '.join(listed)})" if trino else f"struct<{','.join(listed)}>"
     raise Invalid(f"no SQL type for {kind}", hint="leave the stream out")
 
 

@@ -3,6 +3,7 @@
 USE_STORAGE_BACKEND              false: no store; then there is no lake to open
 STORAGE_TYPE                     local | s3 | auto (the default): S3 where a bucket and credentials are found, else local
 S3_BUCKET, S3_BUCKET_NAME        the bucket; `s3://bucket/prefix` is taken too
+AWS_S3_PULSE_BUCKET              the same, where neither of them is set
 LOCAL_STORAGE_PATH               the local directory; default ./lake
 STREAMER__LAKE__URL              as the daemon has it; goes before all of the above
 ENABLE_CACHE, CACHE_DIR, CACHE_TTL_SECONDS
@@ -56,8 +57,7 @@ def choice(environment: Mapping[str, str]) -> EnvironmentChoice:
     if bucket:
         url, local = (bucket, local) if bucket.startswith("s3://") else (None, bucket)
         storage = "s3" if url is not None else "local"
-    elif first or second:
-        named = first or second
+    elif named := first or second or text("AWS_S3_PULSE_BUCKET"):
         url = named if "://" in named else f"s3://{named}"
     if storage == "s3" and url is None:
         raise Invalid("STORAGE_TYPE is s3, and no bucket is named", hint="set S3_BUCKET_NAME")

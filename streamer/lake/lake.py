@@ -9,6 +9,7 @@ import asyncio
 import functools
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -20,9 +21,14 @@ from streamer.bundles.sync import Bundles
 from streamer.cache.lake_cache import AsyncLakeCache, LakeCache
 from streamer.cache.versions import CachedVersions
 from streamer.docstore.docstore import AsyncDocuments
-from streamer.docstore.sync import Documents
+from streamer.docstore.kinds import Kind
+from streamer.docstore.processed import AsyncProcessed
+from streamer.docstore.sync import Documents, Processed
+from streamer.events.events import AsyncEvents
+from streamer.events.sync import Events
 from streamer.features.history import FeatureHistory
 from streamer.features.read import DOCUMENT, read_history
+from streamer.index.settings import table_of_environment
 from streamer.lake.closed_days import Certificates
 from streamer.lake.files import AsyncFiles, Files
 from streamer.lake.following import AsyncFollowing, Following
@@ -40,6 +46,8 @@ from streamer.lake.opening import (
 )
 from streamer.lake.reader import Reader
 from streamer.lake.reading import Reading
+from streamer.lineage.graph import LineageGraph
+from streamer.lineage.walk import DEPTH, OBJECTS, walk
 from streamer.models.cache import BUDGET_BYTES
 from streamer.models.models import AsyncModels
 from streamer.models.signature import Signer
@@ -99,21 +107,23 @@ class AsyncLake(AsyncFiles, AsyncLegacy, AsyncFollowing):
         return cls(await open_at(explicit(url), settings, chosen, create=create))
 
     @classmethod
-    async def over(cls, url: str, settings: S3Settings) -> Self:
-        """The lake at `url`, with S3 settings that somebody else made, such as a configuration. Caches nothing. Raises as
-        `open`."""
-        return cls(await open_at(url, settings, CacheChoice()))
+    async def over(cls, url: str, settings: S3Settings, kinds: Mapping[str, Kind] | None = None) -> Self:
+        """The lake at `url`, with S3 settings and kinds of documents that somebody else made, such as a configuration. Caches
+        nothing. Raises as `open`."""
+        return cls(replace(await open_at(url, settings, CacheChoice()), kinds=kinds or {}))
 
     @classmethod
-    async def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    async def from_env(cls, environment: Mapping[str, str] = os.environ, config: Folder | None = None) -> Self:
         """The lake that the environment names; a local directory is made where it is not there. Logs which one it is.
+
+        The `[documents.kinds]` of the configuration are known: of the file `config`, else of the one that the daemon takes.
 
         `STORAGE_TYPE` (local | s3 | auto), `S3_BUCKET_NAME` or `S3_BUCKET`, `AWS_*`, `LOCAL_STORAGE_PATH`,
         `USE_STORAGE_BACKEND`, `ENABLE_CACHE`, `CACHE_DIR`, `CACHE_TTL_SECONDS`: see docs/reading.md. `auto` takes S3 where a
         bucket is named and credentials are found, else the directory; a bucket that refuses or does not answer is an error.
         Raises as `open`.
         """
-        return cls(await open_environment(environment))
+        return cls(await open_environment(environment, config))
 
     @property
     def url(self) -> str:
@@ -142,7 +152,29 @@ class AsyncLake(AsyncFiles, AsyncLegacy, AsyncFollowing):
     @functools.cached_property
     def documents(self) -> AsyncDocuments:
         """Documents under keys that templates make: `put("portfolio", {...}, user_id="7")`, `latest`, `list`."""
-        return AsyncDocuments(self._store, self._clock, self._reader_workers, self._presigner)
+        return AsyncDocuments(self._store, self._clock, self._reader_workers, self._presigner, self._opened.kinds)
+
+    @functools.cached_property
+    def processed(self) -> AsyncProcessed:
+        """What computations made of the data of tickers: `store("percentiles", "BTCUSDT", {...}, version="1.4.2",
+        sources=[...])`, `get_latest`, `by_date`, `by_version`."""
+        return AsyncProcessed(self.documents)
+
+    async def lineage(self, key: str, *, depth: int = DEPTH, objects: int = OBJECTS) -> LineageGraph:
+        """What the object at `key` was made of, and that of what, down to the roots: any object of the lake, also those of a
+        closed day, models and bundles. Says of each source whether it is still what it was.
+
+        depth: how many steps, at most. objects: how many are looked at, at most; one HEAD each. Raises `NotFound` where there
+        is no such object. What is damaged on the way is in the answer's `problems`.
+        """
+        return await walk(self._store, self._clock, key, depth=depth, objects=objects)
+
+    @functools.cached_property
+    def events(self) -> AsyncEvents:
+        """Market-pulse events: `store`, `store_batch`, `get`. Indexed where AWS_DYNAMODB_PULSE_TABLE names a table."""
+        documents = AsyncDocuments(self._store, self._clock, self._reader_workers)  # whatever kinds somebody declares
+        index = table_of_environment(os.environ)
+        return AsyncEvents(self._store, self._clock, documents, self._reader, index)
 
     async def feature_history(
         self,
@@ -180,6 +212,8 @@ class AsyncLake(AsyncFiles, AsyncLegacy, AsyncFollowing):
 
     async def close(self) -> None:
         """Free connections. Idempotent."""
+        if "events" in self.__dict__:
+            await self.events.close()
         await self._store.close()
         self._reader_workers.close()
         for workers in (self._model_workers, self._bundle_workers):
@@ -236,14 +270,14 @@ class Lake(Files, Legacy, Reading, Following):
         return cls(*LoopThread.opened_in(opening))
 
     @classmethod
-    def over(cls, url: str, settings: S3Settings) -> Self:
+    def over(cls, url: str, settings: S3Settings, kinds: Mapping[str, Kind] | None = None) -> Self:
         """The lake at `url`, with S3 settings that somebody else made. See `AsyncLake.over`."""
-        return cls(*LoopThread.opened_in(AsyncLake.over(url, settings)))
+        return cls(*LoopThread.opened_in(AsyncLake.over(url, settings, kinds)))
 
     @classmethod
-    def from_env(cls, environment: Mapping[str, str] = os.environ) -> Self:
+    def from_env(cls, environment: Mapping[str, str] = os.environ, config: Folder | None = None) -> Self:
         """The lake that the environment names. See `AsyncLake.from_env`."""
-        return cls(*LoopThread.opened_in(AsyncLake.from_env(environment)))
+        return cls(*LoopThread.opened_in(AsyncLake.from_env(environment, config)))
 
     @property
     def url(self) -> str:
@@ -270,6 +304,21 @@ class Lake(Files, Legacy, Reading, Following):
         """Documents under keys that templates make: `put("portfolio", {...}, user_id="7")`, `latest`, `list`. See
         `docs/documents.md`."""
         return Documents(self._inner.documents, self._loop)
+
+    @functools.cached_property
+    def processed(self) -> Processed:
+        """What computations made of the data of tickers: store, get_latest, by_date, by_version. See `docs/lineage.md`."""
+        return Processed(self._inner.processed, self._loop)
+
+    def lineage(self, key: str, *, depth: int = DEPTH, objects: int = OBJECTS) -> LineageGraph:
+        """What the object at `key` was made of, down to the roots. See `AsyncLake.lineage` and `docs/lineage.md`."""
+        return self._loop.run(self._inner.lineage(key, depth=depth, objects=objects))
+
+    @functools.cached_property
+    def events(self) -> Events:
+        """Market-pulse events: `store`, `store_batch`, `get`. Indexed where AWS_DYNAMODB_PULSE_TABLE names a table. See
+        `docs/events.md`."""
+        return Events(self._inner.events, self._loop)
 
     def sql(self, query: str) -> pa.Table:
         """The answer of a SQL query, by DuckDB (`pip install 'streamer[sql]'`), as an Arrow table.

@@ -67,8 +67,10 @@ def _value(value: Any, kind: pa.DataType) -> Any:
         return float(value)
     if is_.is_map(kind):
         return [(name, None if item is None else float(item)) for name, item in value.items()]
-    if is_.is_list(kind) and is_.is_floating(kind.value_type):
-        return [None if item is None else float(item) for item in value]
+    if is_.is_list(kind) and isinstance(value, list):
+        return [_value(item, kind.value_type) for item in value]
+    if is_.is_struct(kind):
+        return {field.name: _value(value[field.name], field.type) for field in kind}
     return value
 
 

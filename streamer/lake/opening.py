@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import structlog
 
 from streamer.cache.lake_cache import OBJECTS, cache_base, tiers_at
 from streamer.cache.tiers import TieredCache
 from streamer.clock import Clock, SystemClock
+from streamer.docstore.kinds import Kind
 from streamer.errors import Invalid
 from streamer.lake.environment import choice
 from streamer.log_events import LogEvent
@@ -42,7 +44,8 @@ class CacheChoice:
 @dataclass(frozen=True, slots=True)
 class OpenedLake:
     """A connected store, and what goes with it. presigner: of a bucket. objects: keeps what was read from a bucket; a directory
-    is as near as its cache would be. cache_folder: where named caches keep theirs; None: nowhere."""
+    is as near as its cache would be. cache_folder: where named caches keep theirs; None: nowhere. kinds: of documents, beside
+    the built-in ones."""
 
     store: Store
     clock: Clock
@@ -50,6 +53,7 @@ class OpenedLake:
     objects: TieredCache | None = None
     models: ModelCache | None = None
     cache_folder: str | None = None
+    kinds: Mapping[str, Kind] = field(default_factory=dict)
 
 
 def settings_of(
@@ -88,8 +92,27 @@ async def open_at(url: str, settings: S3Settings, cache: CacheChoice, *, create:
     return OpenedLake(store, clock, presigner, objects, ModelCache(folder, cache.model_bytes), base)
 
 
-async def open_environment(environment: Mapping[str, str]) -> OpenedLake:
-    """The lake that the environment names; see docs/reading.md. Logs which. Raises as `open_at`."""
+async def open_environment(environment: Mapping[str, str], config: Folder | None = None) -> OpenedLake:
+    """The lake that the environment names, with the kinds of documents of the configuration that is at hand; see
+    docs/reading.md. Logs which. Raises as `open_at`."""
+    kinds = configured_kinds(environment, config)
+    return replace(await _open_environment(environment), kinds=kinds)
+
+
+def configured_kinds(environment: Mapping[str, str], config: Folder | None = None) -> dict[str, Kind]:
+    """The kinds of documents in the file `config`, else in the one that the daemon takes, and in `STREAMER__DOCUMENTS__...`.
+    Raises `Invalid` where something in the configuration is wrong; where there is none, nothing is looked at."""
+    from streamer.config import load
+    from streamer.config.documents import document_kinds
+    from streamer.config.layers import FILES
+
+    told = any(name.upper().startswith("STREAMER__DOCUMENTS__") for name in environment)
+    if config is None and not told and not any(file.is_file() for file in FILES):
+        return {}
+    return document_kinds(load(Path(config) if config is not None else None, environment=environment, require_lake=False))
+
+
+async def _open_environment(environment: Mapping[str, str]) -> OpenedLake:
     log = structlog.get_logger()
     chosen = choice(environment)
     cache = CacheChoice((chosen.cache_folder or DEFAULT_CACHE) if chosen.cache else None, ttl_seconds=chosen.cache_ttl_seconds)

@@ -17,7 +17,7 @@ from streamer.store.contract import ObjectInfo, Store
 
 K = TypeVar("K")
 
-_STREAMS_OF = {"ticks": "ticks", "ohlcv": "ticks", "signals": "signals", "features": "features"}
+_STREAMS_OF = {"ticks": "ticks", "ohlcv": "ticks", "signals": "signals", "features": "features", "orderbooks": "orderbooks"}
 _WITH_STREAM = ("raw", "dead-letters", "streams")
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime
 
+from streamer.archive.settings import PLAIN_NAMES
 from streamer.errors import Invalid
 from streamer.lake.ddl import ArchiveShape, StreamTable
 from streamer.lake.read_plan import ReadPlan
@@ -12,8 +13,8 @@ from streamer.lake.reader import Reader
 from streamer.lake.request import ReadRequest
 from streamer.layout import Layout
 
-_SHAPES: dict[str, ArchiveShape] = {"tick": "by symbol", "signal": "by day", "feature": "by symbol"}
-_FOLDERS = {"tick": "ticks", "signal": "signals", "feature": "features"}
+_SHAPES: dict[str, ArchiveShape] = {"tick": "by symbol", "signal": "by day", "feature": "by symbol", "orderbook": "by symbol"}
+_FOLDERS: Mapping[str, str] = dict(PLAIN_NAMES.items())
 
 
 async def stream_tables(reader: Reader, streams: Collection[str] | None = None) -> list[StreamTable]:

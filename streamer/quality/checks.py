@@ -6,7 +6,7 @@ A null passes every check but `required`. Numbers are compared as float64, whate
 - `range`: the number is below `least` or above `most`; both belong to the range, and either may be absent.
 - `allowed`: the value is none of `values`, which are read as the column's type.
 - `clock-skew`: the event time is more than `most` seconds away from Kafka's, before or after.
-- `crossed`: the first column (the bid) is greater than the second (the ask).
+- `crossed`: the first column (the bid) is greater than the second (the ask). Of a side of a book the price of its first level.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from streamer.arrow_text import plain, timed
-from streamer.layout import TIMESTAMP, Check
+from streamer.layout import TIMESTAMP, Check, is_levels
 
 KAFKA_TIMESTAMP = "_timestamp"
 UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -41,7 +41,7 @@ def broken(check: Check, table: pa.Table) -> pa.ChunkedArray:
         case "clock-skew":
             return pc.fill_null(_skewed(columns[0], columns[1], check.most or 0.0), False)
         case "crossed":
-            bid, ask = (column.cast(_FLOAT64, safe=False) for column in columns)
+            bid, ask = (_price(column) for column in columns)
             return pc.fill_null(pc.greater(bid, ask), False)
 
 
@@ -51,6 +51,8 @@ def problem(check: Check, schema: pa.Schema) -> str | None:
         if name not in schema.names:
             return f"there is no column {name!r}"
     types = [schema.field(name).type for name in check.columns]
+    if check.kind == "crossed" and all(is_number(kind) or is_levels(kind) for kind in types):
+        return None
     if check.kind in ("range", "crossed") and not all(map(is_number, types)):
         return f"{' and '.join(check.columns)} must hold numbers"
     if check.kind == "allowed":
@@ -91,7 +93,7 @@ def shown(rows: pa.Table, check: Check) -> list[dict[str, Any]]:
 
 def told(check: Check, row: dict[str, Any]) -> str:
     """How `row` breaks the check, in a few words."""
-    shown = " and ".join(f"{name} is {plain(row[name])}" for name in check.columns)
+    shown = " and ".join(f"{name} is {_shown(row[name])}" for name in check.columns)
     match check.kind:
         case "required":
             return f"{', '.join(name for name in check.columns if row[name] is None)} is absent"
@@ -103,6 +105,24 @@ def told(check: Check, row: dict[str, Any]) -> str:
             return f"{shown}: more than {check.most:g}s apart"
         case "crossed":
             return f"{shown}: crossed"
+
+
+def _shown(value: Any) -> Any:
+    """Of levels the first, because thousands may follow."""
+    levels = isinstance(value, list) and value and isinstance(value[0], dict)
+    return f"{plain(value[0])}{', ...' if len(value) > 1 else ''}" if levels else plain(value)
+
+
+def _price(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The number to compare: of a side of a book the price of its first level, null where it has none."""
+    if not is_levels(column.type):
+        return column.cast(_FLOAT64, safe=False)
+    sides = whole(column)
+    lengths = pc.fill_null(pc.list_value_length(sides), 0)
+    begins = pc.subtract(pc.cumulative_sum(lengths), lengths)
+    first = pc.if_else(pc.greater(lengths, 0), begins, pa.scalar(None, lengths.type))
+    prices = pc.struct_field(sides.flatten(), "price").cast(_FLOAT64, safe=False)
+    return pa.chunked_array([prices.take(first)])
 
 
 def _outside(column: pa.ChunkedArray, least: float | None, most: float | None) -> pa.ChunkedArray:

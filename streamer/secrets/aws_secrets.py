@@ -10,21 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamer.aws import BAD_REQUEST, RAISED, ClientError, Connections, Reach, reason_of, refusal_of, without_keys
+from streamer.aws_refusals import another_region, keys_refused, missing_action
 from streamer.errors import Denied, Invalid, StreamerError, Unavailable
 from streamer.secrets.settings import ManagerSettings
 from streamer.store.s3_errors import Refusal
 
 _ARN = re.compile(r"arn:aws[a-z-]*:secretsmanager:(?P<region>[a-z0-9-]+):\d{12}:secret:\S+", re.ASCII)
-_ACTION = re.compile(r"not authorized to perform:? ([a-z0-9]+:[A-Za-z]+)", re.ASCII)
-_UNKNOWN_KEYS = frozenset(
-    {
-        "UnrecognizedClientException",
-        "InvalidClientTokenId",
-        "InvalidSignatureException",
-        "ExpiredTokenException",
-        "ExpiredToken",
-    }
-)
 _NOT_NOW = frozenset({"ThrottlingException", "TooManyRequestsException", "InternalServiceError", "RequestTimeout"})
 
 
@@ -116,10 +107,10 @@ def _refused(refusal: Refusal, action: str, name: str, region: str) -> StreamerE
     if code == "ResourceNotFoundException":
         hint = "check its name; a secret is in one region alone: set secrets.region to it; or make it: `streamer secrets put`"
         return Invalid(f"there is no such secret in {region}", hint=hint, secret=name)
-    if code in _UNKNOWN_KEYS and "scope" in refusal.message.lower() and "region" in refusal.message.lower():
+    if another_region(refusal):
         hint = "set secrets.region to that of the secret"
         return Invalid(f"the request was signed for another region than {region}", hint=hint, secret=name)
-    if code in _UNKNOWN_KEYS:
+    if keys_refused(refusal):
         hint = (
             "check the role, AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY: Secrets Manager is asked with these"
         )
@@ -129,9 +120,8 @@ def _refused(refusal: Refusal, action: str, name: str, region: str) -> StreamerE
     if code == "InvalidRequestException":
         hint = "is it about to be deleted? `aws secretsmanager restore-secret` brings it back"
         return Invalid("the secret cannot be used as it is", hint=hint, secret=name)
-    if code.startswith("AccessDenied") or refusal.status == 403:
-        named = _ACTION.search(refusal.message)
-        hint = f"grant {named[1] if named else action} on this secret to the role; `streamer policy daemon` prints it"
+    if (missing := missing_action(refusal, action)) is not None:
+        hint = f"grant {missing} on this secret to the role; `streamer policy daemon` prints it"
         return Denied("Secrets Manager does not give the secret to us", hint=hint, secret=name, region=region)
     if code in _NOT_NOW or refusal.status >= 500:
         return Unavailable(f"Secrets Manager answered {code or refusal.status}", hint="wait, then try again", secret=name)

@@ -6,8 +6,10 @@ An estimate of steady traffic: no catch-up, no retries, no reads of users. Where
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING
 
+from streamer.config.archive_settings import ARCHIVED_SCHEMAS
 from streamer.config.setup import DAY_SECONDS
 from streamer.setup.prices import Prices
 
@@ -25,6 +27,10 @@ GOOD_FILE_BYTES = 1 << 20
 MANY_FILES = 1000
 POSITION_PUTS = 2
 """Of a batch: its seal and its commit. One, where the commit seals the next."""
+ITEM_COPIES = 2
+"""An item is in the table and in its index."""
+ITEM_BYTES = 250
+"""Of an item beside the message: names, keys, numbers, and what DynamoDB itself adds to it."""
 INTERPRETER_BYTES = 150 << 20
 """Python and its libraries, see docs/operating.md."""
 
@@ -34,7 +40,8 @@ class StreamEstimate:
     """One stream's. Bytes and counts are of a day unless the name says otherwise.
 
     batch_seconds: from one cut of a partition to the next. freshness_seconds: the age that a record has at most when it is in
-    the lake, uploads aside. buffered_bytes: waiting in memory just before the cuts, all partitions together.
+    the lake, uploads aside. buffered_bytes: waiting in memory just before the cuts, all partitions together. index_writes:
+    write units of DynamoDB; its dollars are in the others, too.
     """
 
     stream: str
@@ -53,6 +60,9 @@ class StreamEstimate:
     freshness_seconds: float
     dollars_first_month: float
     dollars_after_a_year: float
+    index_writes: float = 0.0
+    index_dollars_first_month: float = 0.0
+    index_dollars_after_a_year: float = 0.0
     remarks: tuple[str, ...] = ()
 
 
@@ -77,13 +87,14 @@ def estimate(stream: Stream, traffic: Traffic, settings: Settings, prices: Price
     rows_day = traffic.records_per_second * DAY_SECONDS
     stored = rows_day * sizes.row_bytes + files * sizes.file_bytes
     puts = files + batches * POSITION_PUTS + _history_puts(stream, traffic.partitions)
-    archived = settings.archive.enabled and stream.layout.schema != "raw"
+    archived = settings.archive.enabled and stream.layout.schema in ARCHIVED_SCHEMAS
     archive_bytes = rows_day * sizes.row_bytes if archived else 0.0
     if archived:
         puts += 2 * traffic.folders + 2
     gets = 2 * files if archived else 0.0
     file_bytes = stored / files
     first, year = _dollars(settings, prices, stored, archive_bytes, file_bytes, puts, gets, files, archived=archived)
+    index = _index(settings, prices, stream, rows_day, sizes.message_bytes)
     return StreamEstimate(
         stream=stream.name,
         records_per_second=traffic.records_per_second,
@@ -99,9 +110,12 @@ def estimate(stream: Stream, traffic: Traffic, settings: Settings, prices: Price
         archive_bytes=archive_bytes,
         buffered_bytes=rows * traffic.partitions * sizes.message_bytes,
         freshness_seconds=batch_seconds,
-        dollars_first_month=first,
-        dollars_after_a_year=year,
-        remarks=_remarks(stream, file_bytes, files),
+        dollars_first_month=first + index.dollars_first_month,
+        dollars_after_a_year=year + index.dollars_after_a_year,
+        index_writes=index.writes,
+        index_dollars_first_month=index.dollars_first_month,
+        index_dollars_after_a_year=index.dollars_after_a_year,
+        remarks=_remarks(stream, file_bytes, files, archived=archived),
     )
 
 
@@ -167,6 +181,29 @@ def _dollars(
     return first, year
 
 
+@dataclass(frozen=True, slots=True)
+class _IndexEstimate:
+    writes: float = 0.0
+    dollars_first_month: float = 0.0
+    dollars_after_a_year: float = 0.0
+
+
+def _index(settings: Settings, prices: Prices, stream: Stream, rows_day: float, message_bytes: float) -> _IndexEstimate:
+    """What the rows cost in DynamoDB: each once in the table and once in its index, where every kilobyte begun is a write.
+    Nothing is ever taken out of it."""
+    if stream.name not in settings.indexed:
+        return _IndexEstimate()
+    item_bytes = message_bytes + ITEM_BYTES
+    writes = rows_day * ITEM_COPIES * ceil(item_bytes / 1024)
+    month = prices.index_writes(writes * MONTH_DAYS)
+    bytes_day = rows_day * item_bytes
+    first, year = (
+        prices.index_storage(bytes_day * days, copies=ITEM_COPIES, recovery=settings.dynamodb.recovery)
+        for days in (MONTH_DAYS / 2, YEAR_DAYS)
+    )
+    return _IndexEstimate(writes, month + first, month + year)
+
+
 def _held(settings: Settings, bytes_day: float, days: int, *, moves: bool) -> dict[str, float]:
     """Bytes by storage class once `days` have passed. Moves to GLACIER are left out: they need marks."""
     section = settings.lifecycle
@@ -176,8 +213,9 @@ def _held(settings: Settings, bytes_day: float, days: int, *, moves: bool) -> di
     return {"STANDARD": bytes_day * warm, "STANDARD_IA": bytes_day * (days - warm)}
 
 
-def _remarks(stream: Stream, file_bytes: float, files: float) -> tuple[str, ...]:
+def _remarks(stream: Stream, file_bytes: float, files: float, *, archived: bool) -> tuple[str, ...]:
     if file_bytes >= GOOD_FILE_BYTES or files <= MANY_FILES:
         return ()
     path = ", or take the symbol out of the path" if "{symbol}" in stream.layout.path else ""
-    return (f"files are small: raise cut.age{path}; closing a day merges them",)
+    merged = "; closing a day merges them" if archived else ""
+    return (f"files are small: raise cut.age{path}{merged}",)

@@ -1,6 +1,6 @@
 """All that `streamer init` looks at, in the order in which it is made; and the making. The one list of what a lake needs.
 
-A thing that comes with another part (an index in DynamoDB) adds its steps in `look`, and is made by `carry_out` like the rest.
+A thing that comes with another part (a table of DynamoDB) adds its steps in `look`, and is made by `carry_out` like the rest.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from streamer.clock import Clock
 from streamer.setup.step import Step
-from streamer.store.contract import NoSuchPlace
+from streamer.store.contract import NoSuchPlace, Unsupported
 from streamer.store.open import create_place, open_store
 from streamer.store.s3_bucket import NotOffered, S3Bucket
 
@@ -64,6 +64,15 @@ async def look(settings: Settings, clock: Clock, *, topics: bool) -> AsyncIterat
             except NoSuchPlace:
                 steps = [Step("directory", "create", (), (store.url,), carry_out=create)]
         existed = not steps[0].due
+        if settings.tables:
+            from streamer.config.clients import table_settings
+            from streamer.index.dynamodb import IndexTable
+            from streamer.setup.table import table_steps
+
+            for name in settings.tables:
+                table = IndexTable(table_settings(settings, name), clock)
+                stack.push_async_callback(table.close)
+                steps += await table_steps(table, recovery=settings.dynamodb.recovery)
         if topics:
             from streamer.setup.topics import topic_steps
 
@@ -80,7 +89,7 @@ async def carry_out(steps: Sequence[Step]) -> list[Step]:
         if step.due and step.carry_out is not None:
             try:
                 await step.carry_out()
-            except NotOffered as error:
+            except (NotOffered, Unsupported) as error:
                 outcome = step.not_offered(error.message)
         done.append(outcome)
     return done

@@ -13,7 +13,7 @@ from typing import Any
 from streamer.archive.cold import CERTIFIED
 from streamer.config.setup import DAY_SECONDS, LifecycleSection
 
-DATA = ("raw/", "dead-letters/", "ticks/", "ohlcv/", "features/", "signals/", "streams/")
+DATA = ("raw/", "dead-letters/", "ticks/", "ohlcv/", "features/", "signals/", "orderbooks/", "streams/")
 """Folders of files that are written once and read seldom."""
 
 BUSY = ("_streamer/", "state/")

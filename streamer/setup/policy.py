@@ -1,7 +1,8 @@
 """The least that each role of a lake needs, as IAM policies. Pure: a configuration in, documents out.
 
 The daemon writes where its streams, its archive and its models are, and nowhere else; it deletes only what the configuration
-tells it to. A reader reads. A trainer reads, and pushes models. `store/s3_permissions.py` says which request needs what.
+tells it to. A reader reads. A trainer reads, and pushes models. A writer reads, and keeps documents, bundles and cached
+values. `store/s3_permissions.py` says which request needs what.
 """
 
 from __future__ import annotations
@@ -12,15 +13,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from streamer.config.archive_settings import archive_settings
+from streamer.config.documents import document_kinds
 from streamer.config.sections import SECRETS_MANAGER
+from streamer.docstore.kinds import BUILT_IN, Kind
 from streamer.errors import Invalid
+from streamer.index import permissions
+from streamer.index.settings import BY_TICKER
+from streamer.keys import BUNDLES, LINEAGE, RAW
 from streamer.store.s3_permissions import ON_BUCKET, ON_OBJECTS
 
 if TYPE_CHECKING:
     from streamer.config import Settings
 
-Role = Literal["daemon", "reader", "trainer", "setup"]
-ROLES: tuple[Role, ...] = ("daemon", "reader", "trainer", "setup")
+Role = Literal["daemon", "reader", "trainer", "writer", "setup"]
+ROLES: tuple[Role, ...] = ("daemon", "reader", "trainer", "writer", "setup")
 Statement = dict[str, Any]
 
 _READS = ("get", "head")
@@ -48,7 +54,10 @@ def policy(settings: Settings, role: Role) -> dict[str, Any]:
         statements += _listing(arn, prefix, uploads=role != "reader")
         statements.append(_allow("Read", _actions(_READS), [f"{arn}/{prefix}*"]))
         folders = daemon_folders(settings) if role == "daemon" else Folders(("models/",), ())
-        if role != "reader":
+        if role == "writer":
+            objects = [f"{arn}/{prefix}{glob}" for glob in writer_globs(settings)]
+            statements.append(_allow("Write", _actions(_WRITES), objects))
+        elif role != "reader":
             statements.append(_allow("Write", _actions(_WRITES), [f"{arn}/{prefix}{folder}*" for folder in folders.writes]))
             if folders.deletes:
                 objects = [f"{arn}/{prefix}{folder}*" for folder in folders.deletes]
@@ -56,6 +65,7 @@ def policy(settings: Settings, role: Role) -> dict[str, Any]:
         statements += _encryption(settings, writes=role != "reader")
         if role == "daemon":
             statements += _secrets(settings)
+    statements += _indexes(settings, role)
     return {"Version": "2012-10-17", "Statement": statements}
 
 
@@ -71,7 +81,7 @@ def daemon_folders(settings: Settings) -> Folders:
         deletes.append("state/")
     archived = archive_settings(settings).streams if settings.archive.enabled else ()
     if archived:
-        writes += ["ticks/", "ohlcv/", "features/", "signals/", "daily-summaries/", "archive/"]
+        writes += ["ticks/", "ohlcv/", "features/", "signals/", "orderbooks/", "daily-summaries/", "archive/"]
         writes += [f"streams/{stream.name}/" for stream in archived]
         deletes.append("_streamer/archive/")
         if not settings.retention.dry_run:
@@ -80,6 +90,17 @@ def daemon_folders(settings: Settings) -> Folders:
     if settings.models.watch is not None:
         writes.append("models/")
     return Folders(tuple(writes), tuple(deletes))
+
+
+def writer_globs(settings: Settings) -> tuple[str, ...]:
+    """What an application writes that keeps documents, bundles and cached values. Below raw/ are the streams: there it is only
+    what can be no data file."""
+    found: list[str] = []
+    known = {name: Kind(template) for name, template in BUILT_IN.items()} | document_kinds(settings)
+    for kind in known.values():
+        globs = kind.template.globs
+        found += globs if globs[0].startswith(RAW) else [f"{globs[0]}*"]
+    return tuple(dict.fromkeys([*found, f"{LINEAGE}*", f"{BUNDLES}*", "cache/*"]))
 
 
 def _place(settings: Settings) -> tuple[str, str]:
@@ -129,6 +150,28 @@ def _secrets(settings: Settings) -> list[Statement]:
         # Secrets Manager adds six characters of its own to a name.
         arns.append(name if name.startswith("arn:") else f"arn:{partition}:secretsmanager:{region}:*:secret:{name}-??????")
     return [_allow("Secrets", ["secretsmanager:GetSecretValue"], arns)]
+
+
+def _indexes(settings: Settings, role: Role) -> list[Statement]:
+    pulse = [settings.dynamodb.pulse_table] if settings.dynamodb.pulse_table is not None else []
+    tables = {"daemon": [*settings.indexed.values()], "writer": pulse}.get(role, settings.tables)
+    region = settings.dynamodb.region or settings.s3.region or "*"
+    arns = [f"arn:{_partition(settings)}:dynamodb:{region}:*:table/{table}" for table in dict.fromkeys(tables)]
+    if not arns:
+        return []
+    if role == "daemon":
+        return [_allow("Index", [permissions.ACTIONS[name] for name in permissions.WRITES], arns)]
+    if role == "setup":
+        return [_allow("SetUpIndex", [permissions.ACTIONS[name] for name in permissions.SETS_UP], arns)]
+    of_tables = (*permissions.READS, *(permissions.WRITES if role == "writer" else ()))
+    return [
+        _allow("Index", sorted({permissions.ACTIONS[name] for name in of_tables}), arns),
+        _allow(
+            "IndexByTicker",
+            [permissions.ACTIONS[name] for name in permissions.READS_INDEX],
+            [f"{arn}/index/{BY_TICKER}" for arn in arns],
+        ),
+    ]
 
 
 def _partition(settings: Settings) -> str:

@@ -14,6 +14,7 @@ from streamer.errors import Invalid
 
 CLASSES = ("STANDARD", "STANDARD_IA", "GLACIER", "DEEP_ARCHIVE")
 REQUESTS = ("put", "get", "to_STANDARD_IA", "to_GLACIER", "to_DEEP_ARCHIVE")
+DYNAMODB = ("million_writes", "million_reads", "gb_month", "recovery_gb_month")
 GB = 1e9
 """AWS says GB and means 2**30 bytes; the difference of 7 % is on the careful side."""
 
@@ -33,6 +34,15 @@ class Prices:
     def storage(self, bytes_held: float, kind: str) -> float:
         """Of holding so much for a month."""
         return bytes_held / GB * self.gb_month[kind]
+
+    def index_writes(self, units: float) -> float:
+        """Of so many write units of DynamoDB."""
+        return units / 1e6 * self.dynamodb["million_writes"]
+
+    def index_storage(self, table_bytes: float, *, copies: int, recovery: bool) -> float:
+        """Of holding a table for a month: each byte so often, for its index; and once more for point-in-time recovery."""
+        held = table_bytes / GB * self.dynamodb["gb_month"] * copies
+        return held + (table_bytes / GB * self.dynamodb["recovery_gb_month"] if recovery else 0.0)
 
     def requests(self, count: float, kind: str) -> float:
         return count / 1000 * self.per_1000[kind]
@@ -56,6 +66,7 @@ def prices(path: Path | None = None) -> Prices:
             f"the price list is none: {error}", hint="begin with the one that comes with streamer", file=path
         ) from None
     _check(found.gb_month, CLASSES, "gb_month", path)
+    _check(found.dynamodb, DYNAMODB, "dynamodb", path)
     _check(found.per_1000, REQUESTS, "per_1000", path)
     return found
 

@@ -6,11 +6,14 @@ of the demo's market. Rates are measured on a topic or stated; none is guessed.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING
+
+import orjson
 
 from streamer.decode.decoder import make_decoder
 from streamer.errors import Invalid
@@ -25,7 +28,15 @@ if TYPE_CHECKING:
     from streamer.streams import Stream
 
 SAMPLE_OF_MARKET = 4000
-_TOPIC_OF_MARKET = {"tick": "ticks", "signal": "signals", "feature": "features", "raw": "ticks"}
+_TOPIC_OF_MARKET = {
+    "tick": "ticks",
+    "signal": "signals",
+    "feature": "features",
+    "orderbook": "ticks",
+    "pulse": "signals",
+    "raw": "ticks",
+}
+_LEVELS_OF_A_BOOK = 20
 _TICKS_PER_SECOND = {"ticks": 100.0, "signals": 1.0, "features": 2.0}
 """The market makes signals and features by the clock, ticks by this rate: fewer of those that are not asked for."""
 
@@ -98,11 +109,28 @@ def of_the_market(stream: Stream) -> Sizes:
     sample = list(islice((message for message in messages if message.refusal is None), SAMPLE_OF_MARKET))
     count = len(sample)
     stamps = [int(start.timestamp() * 1000) + number for number in range(count)]
-    chunk = RecordChunk(
-        TopicPartition(stream.topic, 0), 0, count, list(range(count)), stamps,
-        [message.key for message in sample], [message.value for message in sample],
-    )  # fmt: skip
-    return measured_sizes(stream, [chunk], "messages of the demo's market")
+    values = [message.value for message in sample]
+    origin = "messages of the demo's market"
+    if stream.layout.schema == "orderbook":
+        values = [_book(value or b"{}") for value in values]
+        origin += f", made books of {_LEVELS_OF_A_BOOK} levels a side"
+    keys = [message.key for message in sample]
+    chunk = RecordChunk(TopicPartition(stream.topic, 0), 0, count, list(range(count)), stamps, keys, values)
+    return measured_sizes(stream, [chunk], origin)
+
+
+def _book(tick: bytes) -> bytes:
+    """A book around the price of a tick, as exchanges send one."""
+    body = orjson.loads(tick)
+    price, number = float(body.get("p") or body["price"]), zlib.crc32(tick)
+    sides = {
+        name: [
+            [f"{price * (1 + sign * n / 1e4):.2f}", f"{(number * n) % 99_991 / 1e4:.4f}"]
+            for n in range(1, _LEVELS_OF_A_BOOK + 1)
+        ]
+        for name, sign in (("bids", -1), ("asks", 1))
+    }
+    return orjson.dumps({"symbol": body.get("s") or body["symbol"], "lastUpdateId": number, **sides})
 
 
 def _encoded(layout: Layout, chunk: RecordChunk, table: pa.Table) -> tuple[float, float]:

@@ -38,6 +38,7 @@ class BatchReader:
         self._poll_budget_bytes = poll_budget_bytes
         self._decoding: dict[TopicPartition, asyncio.Task[Extracted]] = {}
         self._rests: dict[TopicPartition, Taken] = {}
+        self._fetched = consumer.client.keep_fetched()
         self._closed = False
 
     async def read(self, wanted: Collection[TopicPartition], timeout_seconds: float) -> Read:
@@ -56,6 +57,7 @@ class BatchReader:
         return Read()
 
     def forget(self, partition: TopicPartition, offset: int) -> None:
+        self._fetched.pop(partition, None)
         self._rests.pop(partition, None)
         task = self._decoding.pop(partition, None)
         if task is not None:
@@ -63,7 +65,7 @@ class BatchReader:
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
 
     def forget_all(self) -> None:
-        for partition in [*self._rests, *self._decoding]:
+        for partition in [*self._rests, *self._decoding, *self._fetched]:
             self.forget(partition, 0)
 
     async def close(self) -> None:
@@ -110,7 +112,7 @@ class BatchReader:
                 except kafka_errors.RecordTooLargeError as error:
                     unreadable.append(Unreadable(partition, None, reason_of(error)))
             elif sum(other in wanted for other in self._decoding) < PIECES:
-                taken = self._rests.pop(partition, None) or take(entry, partition)
+                taken = self._rests.pop(partition, None) or take(entry, partition, self._fetched.pop(partition, None))
                 if taken is None:
                     self._release(partition)
                 else:

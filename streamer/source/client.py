@@ -16,10 +16,12 @@ from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import create_conn, get_ip_port_afi
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.helpers import create_ssl_context
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from streamer.clock import Clock, backoff_seconds
 from streamer.errors import Denied, Invalid, StreamerError, Unavailable
+from streamer.records import TopicPartition
 from streamer.secrets.contract import KafkaLogin, LoginSource
 from streamer.source.errors import translate
 from streamer.source.msk_tokens import MskTokens
@@ -42,6 +44,13 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
         self._clock = clock
         self.answered_at = clock.monotonic()  # when a broker last answered anything
         self.cluster_id: str | None = None
+        self._fetched: dict[TopicPartition, bytes] | None = None
+
+    def keep_fetched(self) -> dict[TopicPartition, bytes]:
+        """From now on the records of each partition's newest fetch, as they came, until somebody pops them: aiokafka shows only
+        what it makes of them."""
+        self._fetched = {}
+        return self._fetched
 
     async def bootstrap(self) -> None:
         await self._sign_in()
@@ -67,6 +76,10 @@ class Client(AIOKafkaClient):  # type: ignore[misc]
     async def send(self, node_id: int, request: Any, *, group: ConnectionGroup = ConnectionGroup.DEFAULT) -> Any:
         answer = await super().send(node_id, request, group=group)
         self.answered_at = self._clock.monotonic()
+        if self._fetched is not None and answer.API_KEY == FetchRequest.API_KEY:
+            for topic, partitions in answer.topics:
+                for partition, _, _, *rest in partitions:
+                    self._fetched[TopicPartition(topic, partition)] = rest[-1]
         return answer
 
     async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:

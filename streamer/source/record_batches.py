@@ -1,14 +1,17 @@
 """Record batches taken undecoded off an aiokafka fetch result, and made into columns a piece at a time.
 
 aiokafka decodes on the event loop and builds an object of eleven fields a record. Here the loop only walks the headers of
-batches (`take`); checksum, decompression and extraction (`extract`) are for a worker's thread. It touches what aiokafka
-calls private, and proves with `self_test` at start that it still knows it.
+batches (`take`); checksum, decompression and extraction (`extract`) are for a worker's thread, by `packed_batches` where a
+piece is plain enough, else by aiokafka. It touches what aiokafka calls private, and proves with `self_test` at start that it
+still knows it.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
-from typing import Any
+from operator import ge
+from typing import Any, NamedTuple
 
 from aiokafka import errors as kafka_errors
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
@@ -16,10 +19,17 @@ from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streamer.records import Headers, RecordChunk, TopicPartition, payload_bytes
+from streamer.records import RECORD_OVERHEAD_BYTES, Headers, RecordChunk, TopicPartition, payload_bytes
+from streamer.source.packed_batches import Columns, OpenedBatch, columns_of, open_batch
 
-RECORD_OVERHEAD_BYTES = 150
-"""An integer or two, the heads of a bytes object or two, and four list entries, as CPython 3.11 counts them."""
+_LENGTH_AT, _BEHIND_LENGTH = 8, 12  # of any batch of any format
+
+
+class Batch(NamedTuple):
+    """A batch as aiokafka has it, and its bytes, where they are known."""
+
+    parsed: Any
+    raw: memoryview | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,24 +39,27 @@ class Taken:
     source: TopicPartition
     start: int
     end: int
-    batches: tuple[Any, ...]
+    batches: tuple[Batch, ...]
     fault: str | None = None
 
 
-def take(result: FetchResult, partition: TopicPartition) -> Taken | None:
+def take(result: FetchResult, partition: TopicPartition, raw: bytes | None = None) -> Taken | None:
     """Everything of a fetch result, on the event loop; None where the partition was sought or taken away meanwhile.
 
-    Control batches and batches of aborted transactions are left out; their offsets are covered by `[start, end)`.
+    Control batches and batches of aborted transactions are left out; their offsets are covered by `[start, end)`. `raw`: the
+    bytes that the result was made of, as far as somebody knows them; it is looked at whether they are.
     """
     if not result.check_assignment(partition):
         return None
     records = result._partition_records
     start = end = records.next_fetch_offset
-    batches: list[Any] = []
+    batches: list[Batch] = []
     fault = None
+    raws = _Raws(raw if raw is not None and len(raw) == records._records.size_in_bytes() else b"")
     try:
         while records._records.has_next():
             batch = records._records.next_batch()
+            own = raws.next(batch)
             if batch.is_control_batch and not batch.validate_crc():
                 raise kafka_errors.CorruptRecordException("wrong checksum of a control batch")
             if records._isolation_level == READ_COMMITTED and batch.producer_id is not None:
@@ -55,11 +68,13 @@ def take(result: FetchResult, partition: TopicPartition) -> Taken | None:
                     records._aborted_producers.discard(batch.producer_id)
             aborted = batch.is_transactional and batch.producer_id in records._aborted_producers
             if not batch.is_control_batch and not aborted:
-                batches.append(batch)
+                batches.append(Batch(batch, own))
             end = max(end, batch.next_offset)
     except Exception as error:  # noqa: BLE001 whatever a damaged header makes of it, the batches before it are good
         fault = reason_of(error)
     records.next_fetch_offset = end
+    # Its generator, which nobody has begun, refers to it: a megabyte that only a garbage collection would find.
+    records._records_iterator = None
     result._update_position()
     return Taken(partition, start, end, tuple(batches), fault)
 
@@ -79,14 +94,55 @@ def extract(taken: Taken, most_bytes: int) -> Extracted:
     For a worker's thread. How large a batch becomes cannot be known before: this is what keeps a megabyte of well
     compressed records from becoming fifty in memory at once.
     """
+    return _packed(taken, most_bytes) or _one_by_one(taken, most_bytes)
+
+
+def _packed(taken: Taken, most_bytes: int) -> Extracted | None:
+    """The piece by arithmetic; None where it is not plain enough, or not in order."""
+    opened: list[OpenedBatch] = []
+    size = used = 0
+    for batch in taken.batches:
+        if batch.raw is None or not batch.parsed.validate_crc():
+            return None
+        try:
+            found = open_batch(batch.raw)
+        except Exception:  # noqa: BLE001 codecs raise what they like: the other way says what is wrong
+            return None
+        if found is None:
+            return None
+        opened.append(found)
+        size, used = size + len(found.records), used + 1
+        if size >= most_bytes:
+            break
+    columns = columns_of(opened)
+    if columns is None:
+        return None
+    if used == len(taken.batches):
+        return Extracted(_packed_chunk(columns, taken.source, taken.start, taken.end), taken.fault)
+    end = max(taken.start, taken.batches[used - 1].parsed.next_offset)
+    rest = replace(taken, start=end, batches=taken.batches[used:])
+    return Extracted(_packed_chunk(columns, taken.source, taken.start, end), None, rest)
+
+
+def _packed_chunk(columns: Columns, source: TopicPartition, start: int, end: int) -> RecordChunk:
+    # A fetch begins with the batch that the wanted offset is in, which may have some before it.
+    part = slice(bisect_left(columns.offsets, start), None)
+    offsets, timestamps = columns.offsets[part], columns.timestamps[part]
+    return RecordChunk(source, start, end, offsets, timestamps, columns.keys[part], columns.values[part])
+
+
+def _one_by_one(taken: Taken, most_bytes: int) -> Extracted:
     columns = _Columns()
     start, end, fault = taken.start, taken.end, taken.fault
     rest: Taken | None = None
-    for number, batch in enumerate(taken.batches, 1):
+    for number, (batch, _) in enumerate(taken.batches, 1):
         try:
             if not batch.validate_crc():
                 raise kafka_errors.CorruptRecordException("wrong checksum")
             records = list(batch)
+            offsets = [record.offset for record in records]
+            if any(map(ge, offsets, offsets[1:])) or (offsets and offsets[-1] >= batch.next_offset):
+                raise kafka_errors.CorruptRecordException("offsets that are not those of the batch")
         except Exception as error:  # noqa: BLE001 codecs raise what they like: the batch is unreadable, whatever it is
             # Messages older than Kafka 0.11 do not tell where their batch begins.
             end = max(start, getattr(batch, "base_offset", columns.next_offset or start))
@@ -101,6 +157,21 @@ def extract(taken: Taken, most_bytes: int) -> Extracted:
             rest = replace(taken, start=end, batches=taken.batches[number:])
             break
     return Extracted(columns.chunk(taken.source, start, end), fault, rest)
+
+
+class _Raws:
+    """The bytes of one batch after the other, as long as they are those that aiokafka has."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._left = memoryview(raw)
+
+    def next(self, batch: Any) -> memoryview | None:
+        size = _BEHIND_LENGTH + int.from_bytes(self._left[_LENGTH_AT:_BEHIND_LENGTH], "big", signed=True)
+        own, self._left = self._left[:size], self._left[size:]
+        same = size == len(own) and int.from_bytes(own[:_LENGTH_AT], "big") == getattr(batch, "base_offset", None)
+        if not same:
+            self._left = self._left[:0]
+        return own if same else None
 
 
 class _Columns:

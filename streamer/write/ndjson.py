@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -77,12 +78,14 @@ def _numbers(column: pa.ChunkedArray) -> list[Any]:
 
 
 def _finite(value: Any) -> Any:
-    """`value`, with the floats that JSON cannot write as the words that `float()` and DuckDB read."""
+    """`value`, with the floats that JSON cannot write as the words that `float()` and DuckDB read, and decimals as text."""
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
     if isinstance(value, dict):
         return {name: _finite(item) for name, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list) else value
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    return format(value, "f") if isinstance(value, Decimal) else value
 
 
 def _fragments(column: pa.ChunkedArray) -> list[Any]:

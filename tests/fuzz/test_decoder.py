@@ -38,6 +38,10 @@ MESSAGES: list[dict[str, Any]] = [
         "day": "2026-01-03",
     },
 ]
+MESSAGES += [
+    {"s": "BNBBTC", "T": 1672515782136, "u": 160, "b": [["0.0024", "10"], ["0.0023", "1"]], "a": [["0.0026", "100"]]},
+    {"symbol": "B", "seq": 7, "bids": [{"price": 1.5, "size": "2"}], "asks": [[1, 2.5], ["3", "4", "0", 1]]},
+]
 TORN_TEXTS = [
     b'{"symbol":"B","symbol":"C","price":1,"price":2}',
     b'{"symbol":"B\\u0000","price":1e308,"timestamp":1e18}',

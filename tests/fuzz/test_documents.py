@@ -23,6 +23,7 @@ from streamer.commit.position import Gap, LastRecord, PastLineage, Position
 from streamer.errors import Damaged, Invalid, PartitionRefused, StreamerError
 from streamer.features.document import Head, Mark, encoded, head_of, parse, parsed_rows, rows_json
 from streamer.features.rows import packed
+from streamer.index.progress import Progress
 from streamer.keys import certificate_key, layout_key
 from streamer.lake.known_layouts import KnownLayouts
 from streamer.layout import Layout, Rule
@@ -50,6 +51,7 @@ POSITION = Position(
     "cluster", SOURCE, 1, 100, 200, 4, 9, "writer", "host", "0123456789abcdef",
     LastRecord(99, 1767434400000, 7), AT, (GAP,), 0, (PastLineage(0, "old", None, 5, 5, (GAP,)),),
 )  # fmt: skip
+PROGRESS = Progress(1, 100, 90, 3, 7)
 HASH = "ab" * 32
 VERSION = Version(
     1, 5, HASH, AT, "trainer", About({"auc": 0.9}, {"host": "a"}, "v0", ("rsi", "macd"), "schema"),
@@ -89,6 +91,18 @@ def test_a_position(body: bytes) -> None:
     assert Position.from_json(found.to_json(), key="k") == found
     if found.sequence < 2**62:
         assert found.advancing(AT).to_json() != found.committing(last=None, through=AT, gap=GAP).to_json()
+
+
+@examples(100)
+@given(damaged(PROGRESS.to_json("table", SOURCE)))
+def test_how_far_an_index_is(body: bytes) -> None:
+    try:
+        found = Progress.from_json(body, "k")
+    except Damaged as error:
+        has_a_way_out(error)
+        return
+    assert_typed(found)
+    assert Progress.from_json(found.to_json("table", SOURCE), "k") == found
 
 
 @examples(150)

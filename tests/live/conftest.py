@@ -1,8 +1,9 @@
 """A real Kafka and a real S3: given by the environment, else started in containers, else the tests are skipped by name.
 
 STREAMER_TEST_KAFKA=host:port, STREAMER_TEST_S3=endpoint|access key|secret, STREAMER_TEST_DATA=folder with *.ndjson.gz of
-real ticks (optional), STREAMER_TEST_KAFKA_JARS=folder with Kafka's jars (TLS and SASL need a broker of our own making). With
-STREAMER_TEST_STRICT=1 a skip is a failure.
+real ticks (optional), STREAMER_TEST_KAFKA_JARS=folder with Kafka's jars (TLS and SASL need a broker of our own making),
+STREAMER_TEST_DYNAMODB_JARS=folder with those of DynamoDB Local (optional: moto takes its place). With STREAMER_TEST_STRICT=1 a
+skip is a failure.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.dynamodb_local import dynamodb_jars, dynamodb_server
 from tests.live.tls_broker import TlsBroker, jars_folder
 
 KAFKA_IMAGE = "apache/kafka:4.1.1"
@@ -121,6 +123,18 @@ def tls_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsBroker]:
         yield running
     finally:
         running.stop()
+
+
+@pytest.fixture(scope="session")
+def dynamodb(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where DynamoDB Local is; moto, where its jars or Java are not here."""
+    if (jars := dynamodb_jars()) is None:
+        say_at_the_end(
+            request.config,
+            ["DynamoDB: moto, not DynamoDB Local; STREAMER_TEST_DYNAMODB_JARS names no jars, or there is no java"],
+        )
+    with dynamodb_server(jars, tmp_path_factory.mktemp("dynamodb")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

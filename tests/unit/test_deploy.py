@@ -18,6 +18,8 @@ import yaml
 from streamer.config import Settings, load
 from streamer.config.setup import NEEDED, LifecycleSection
 from streamer.config.values import parse_size
+from streamer.index.dynamodb import INDEX_KEYS, KEYS
+from streamer.index.settings import BY_TICKER
 from streamer.metrics import Metrics
 from streamer.setup.bucket import BLOCKED
 from streamer.setup.estimate import process
@@ -308,6 +310,17 @@ def test_terraform_makes_the_bucket_that_init_makes() -> None:
     assert public["restrict_public_buckets"] is BLOCKED["RestrictPublicBuckets"]
     assert made["aws_s3_bucket_versioning"]["versioning_configuration"][0]["status"] == "Enabled"
     assert made["aws_s3_bucket"]["lifecycle"][0]["prevent_destroy"] is True
+
+
+def test_terraform_makes_the_tables_that_init_makes() -> None:
+    table = terraform()["aws_dynamodb_table"]
+    (index,) = table["global_secondary_index"]
+
+    assert (table["hash_key"], table["range_key"]) == KEYS
+    assert (index["name"], index["hash_key"], index["range_key"]) == (BY_TICKER, *INDEX_KEYS)
+    assert {each["name"]: each["type"] for each in table["attribute"]} == dict.fromkeys(KEYS, "S")
+    assert (table["billing_mode"], index["projection_type"]) == ("PAY_PER_REQUEST", "ALL")
+    assert table["point_in_time_recovery"][0]["enabled"] is True
 
 
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")

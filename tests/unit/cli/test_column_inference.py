@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamer.cli.column_inference import infer, toml
-from streamer.layout import arrow_type
+from streamer.layout import LEVELS, arrow_type
 from streamer.schemas import SCHEMAS, columns_of
 
 TICK = SCHEMAS["tick"]
@@ -101,6 +101,19 @@ def test_shares_and_what_is_no_object_are_counted() -> None:
 def test_nothing_to_declare_is_no_toml() -> None:
     assert toml(infer([b'{"price":1}'], TICK), "ticks") == ""
     assert toml(infer([], ()), "ticks") == ""
+
+
+def test_sides_of_a_book_are_levels_where_their_names_say_so() -> None:
+    found = infer([b'{"bids":[["1","2.5"]],"asks":[],"a":[[1,2]],"corners":[[1,2],[3,4]],"b":[["1","2","0"]]}'] * 2, ())
+
+    assert {column.field: column.type for column in found.columns} == {
+        "bids": LEVELS,
+        "asks": None,
+        "a": LEVELS,
+        "corners": None,
+        "b": None,
+    }
+    assert infer([b'{"symbol":"A","b":[["1","2"]],"a":[]}'], SCHEMAS["orderbook"]).to_declare == ()
 
 
 VALUES = st.recursive(

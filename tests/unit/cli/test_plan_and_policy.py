@@ -56,5 +56,5 @@ def test_the_policy_of_a_role_is_json_and_nothing_else(shell: Shell) -> None:
 def test_all_policies_come_by_role(shell: Shell) -> None:
     ended = shell("policy", "--json", "--lake", "s3://microstream-data")
 
-    assert list(json.loads(ended.out)) == ["daemon", "reader", "trainer", "setup"]
+    assert list(json.loads(ended.out)) == ["daemon", "reader", "trainer", "writer", "setup"]
     assert shell("policy", "--lake", "./lake").status == 2

@@ -40,4 +40,5 @@ def test_the_example_of_the_page_works(tmp_path: Path) -> None:
         "signals",
         "features",
         "orders",
+        "orderbooks",
     ]

@@ -9,7 +9,7 @@ import pyarrow as pa
 from streamer.decode.contract import Decoded
 from streamer.decode.decoder import JsonDecoder
 from streamer.decode.readings import Declined
-from streamer.layout import Layout, Rule
+from streamer.layout import LEVELS, Layout, Rule
 from streamer.records import RecordChunk, TopicPartition
 from streamer.schemas import columns_of
 
@@ -57,6 +57,17 @@ def feature(**options: Any) -> Layout:
     return Layout("features", "feature", columns, "date={date}", **options)
 
 
+def orderbook(numbers: str = "float64", **options: Any) -> Layout:
+    levels = f"list<struct<price: {numbers}, quantity: {numbers}>>"
+    columns = columns_of("orderbook", {"checksum": "int64"}, types={"bids": levels, "asks": levels})
+    return Layout("orderbooks", "orderbook", columns, "symbol={symbol}/date={date}", **options)
+
+
+def feature_with_levels(**options: Any) -> Layout:
+    columns = columns_of("feature", {"bids": LEVELS})
+    return Layout("features", "feature", columns, "date={date}", **options)
+
+
 def signal(**options: Any) -> Layout:
     return Layout("signals", "signal", columns_of("signal", types={"regime": "int64"}), "date={date}", **options)
 
@@ -72,6 +83,8 @@ LAYOUTS = {
     "tick, every type, nanoseconds": wide_tick(timestamp="timestamp[ns, UTC]"),
     "feature": feature(),
     "feature, unknown fields dropped": feature(unknown="drop"),
+    "orderbook": orderbook(),
+    "orderbook, unknown fields dropped": orderbook(unknown="drop"),
     "signal": signal(rules=(Rule("confidence", ">=", 0.0), Rule("confidence", "<=", 1.0))),
 }
 

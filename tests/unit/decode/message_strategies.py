@@ -153,6 +153,24 @@ TEXTS_OF_VALUES = st.recursive(
 
 _price = st.decimals(places=2, min_value=1, max_value=99999).map(str)
 _quoted_price = _price.map(_quoted)
+_double = st.floats(0, 1e9).map(repr)
+
+
+def _side(price: st.SearchStrategy[str], form: str) -> st.SearchStrategy[str]:
+    """One side of a book, all levels in the same form."""
+    level = st.tuples(price, price).map(lambda pair: form % pair)
+    return st.lists(level, max_size=3).map(lambda levels: "[" + ", ".join(levels) + "]")
+
+
+SIDES = [
+    _side(_quoted_price, "[%s,%s]"),
+    _side(_double, "[%s, %s]"),
+    _side(_quoted_price, '{"price":%s,"size":%s}'),
+    _side(_quoted_price, '[%s,%s,"0","4"]'),
+    _side(_double, '{"sz":%s, "px":%s}'),
+    _side(_quoted_price, '{"price":%s,"quantity":%s,"orders":3}'),
+]
+
 _FITTING: dict[str, list[st.SearchStrategy[str]]] = {
     # for each field some forms; within one chunk mostly one of them, as real topics have it
     "symbol": [st.sampled_from(["BTCUSDT", "ETH", "é"]).map(_quoted)],
@@ -197,6 +215,13 @@ _FITTING: dict[str, list[st.SearchStrategy[str]]] = {
     "stress": [_price],
     "spread": [_price],
     "spr": [_price],
+    "update_id": [st.integers(0, 10**12).map(str)],
+    "u": [st.integers(0, 10**12).map(str)],
+    "bids": SIDES,
+    "b": SIDES,
+    "asks": SIDES,
+    "a": [*SIDES[:2], st.just("[]")],
+    "checksum": [st.integers(-(2**31), 2**31).map(str)],
     "rsi": [_price, _quoted_price],
     "macd": [st.floats(-1, 1).map(repr)],
     "é": [_price],

@@ -294,3 +294,15 @@ def test_the_lake_has_a_door_to_documents_and_tables(tmp_path: Path) -> None:
     assert target.execute("SELECT * FROM users").fetchall() == [(7, "Ada")]
     source.close()
     target.close()
+
+
+async def test_several_documents_of_one_instant_are_put_together_beside_what_is_there(documents: AsyncDocuments) -> None:
+    await documents.put("trades", [0], at=AT, symbol="BTC")
+    given_ = [(AT, [n % 4]) for n in range(8)] + [(AT + timedelta(seconds=1), [9])]
+
+    infos = await documents.put_all("trades", given_, symbol="BTC")
+
+    assert [(await documents.read(info)).data for info in infos] == [data for _, data in given_]
+    assert [info.version for info in await documents.list("trades", symbol="BTC")] == [1, 2, 3, 4, 1]
+    with pytest.raises(Invalid, match="replace each other"):
+        await documents.put_all("report", [(AT, b"x")], ticker="BTC")

@@ -73,3 +73,23 @@ def test_a_report_is_computed_once_for_two_machines_and_has_an_address(endpoint:
         assert info.key == "reports/BTC%2FUSDT/2026-01-03.pdf"
         with urllib.request.urlopen(lake.documents.presign(info, 60)) as answer:
             assert answer.read() == b"%PDF"
+
+
+def test_a_processed_document_and_its_lineage(endpoint: str) -> None:
+    with Lake.open(f"s3://{BUCKET}/lineage", cache=None, **access(endpoint)) as lake:
+        trades = [lake.documents.put("trades", [n], at=f"2024-01-15T00:00:{n:02d}", symbol="BTC/USDT") for n in range(30)]
+        few = lake.processed.store("percentiles", "BTC/USDT", {"p50": 1}, version="1.4.2", sources=trades[:2], at="2024-01-15")
+        many = lake.processed.store("features", "BTC/USDT", {"x": 1}, version="é", sources=[*trades, few], at="2024-01-15")
+
+        graph = lake.lineage(many.key)
+        assert len(graph.nodes) == 32
+        assert graph.complete
+        assert not graph.problems
+        assert {link.state for node in graph.nodes.values() for link in node.links} == {"unchanged"}
+        assert (graph.node.computation, graph.node.version) == ("features", "é")
+        assert [found.info for found in lake.processed.by_version("features", "BTC/USDT", "é")] == [many]
+        assert [found.data for found in lake.processed.by_date("percentiles", "BTC/USDT", "2024-01-15")] == [{"p50": 1}]
+        assert lake.processed.get_latest("percentiles", "BTC/USDT").tags["computation_version"] == "1.4.2"
+
+        lake.documents.delete(trades[0])
+        assert {link.key for link in lake.lineage(few.key).outdated} == {trades[0].key}

@@ -88,6 +88,16 @@ def test_rows_are_flat_and_have_declared_columns_and_features_but_not_what_is_nu
     assert second == {"timestamp": "2024-01-01T00:00:00.008000Z", "partition": 0, "offset": 42, "rsi": 8.5}
 
 
+def test_levels_of_a_book_have_no_place_in_a_flat_row() -> None:
+    made_by = layout(bids="list<struct<price: decimal128(20,2), quantity: float64>>")
+    table = decoded([{**message("A", 7), "bids": [["1.50", 2]]}], 41, made_by)
+    history = HistoryWindow(5, 5)
+    history.feed(history.prepare([table]), 42)
+
+    assert table["bids"][0].is_valid
+    assert list(unpacked(history["A"][0])) == ["timestamp", "partition", "offset", "rsi"]
+
+
 def test_a_feature_with_the_name_of_something_else_gets_a_prefix() -> None:
     table = decoded([{"symbol": "A", "features": {"offset": 1.5, "features.offset": 2.5}}])
     history = HistoryWindow(5, 5)

@@ -58,3 +58,8 @@ def test_auto_takes_the_directory_where_no_bucket_is_named_and_says_so(tmp_path:
     with structlog.testing.capture_logs() as logs, Lake.from_env({"LOCAL_STORAGE_PATH": str(tmp_path / "new")}) as lake:
         assert lake.url.endswith("/new")
     assert [(line["event"], line["reason"]) for line in logs] == [("lake_opened", "no bucket is named")]
+
+
+def test_the_bucket_of_events_is_the_lake_where_no_other_is_named() -> None:
+    assert choice({"AWS_S3_PULSE_BUCKET": "pulse"}).bucket_url == "s3://pulse"
+    assert choice({"AWS_S3_PULSE_BUCKET": "pulse", "S3_BUCKET": "other"}).bucket_url == "s3://other"

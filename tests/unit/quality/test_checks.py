@@ -197,3 +197,36 @@ def test_times_in_nanoseconds_are_told_exactly() -> None:
     [letter] = judged(make_decoder, layout_).decode(chunk([value])).dead_letters
 
     assert "2024-01-01T00:00:01.000000001Z" in letter.detail
+
+
+SIDE = st.none() | st.lists(st.tuples(st.integers(-3, 3), st.just(1)), max_size=3)
+
+
+@given(books=st.lists(st.tuples(SIDE, SIDE), max_size=8), cut=st.integers(0, 8))
+def test_books_are_crossed_by_their_first_levels(books: list[tuple[Any, Any]], cut: int) -> None:
+    columns = columns_of("orderbook", {}, {}, {"asks": "list<struct<price: decimal128(20,6), quantity: float64>>"})
+    check = Check("crossed", "crossed", "flag", ("bids", "asks"))
+    schema = Layout("o", "orderbook", columns, "").arrow_schema
+    fields = [schema.field("bids"), schema.field("asks")]
+    rows = [[None if side is None else [{"price": p, "quantity": q} for p, q in side] for side in book] for book in books]
+    whole = pa.table(
+        [pa.array([row[at] for row in rows], field.type) for at, field in enumerate(fields)], schema=pa.schema(fields)
+    )
+
+    assert problem(check, schema) is None
+    found = broken(check, pa.concat_tables([whole.slice(0, cut), whole.slice(cut)])).to_pylist()
+
+    assert found == [bool(bids and asks and bids[0][0] > asks[0][0]) for bids, asks in books]
+
+
+def test_a_crossed_book_is_told_by_its_first_levels() -> None:
+    check = Check("crossed", "crossed", "dead-letter", ("bids", "asks"))
+    layout_ = Layout("o", "orderbook", columns_of("orderbook"), "", checks=(check,))
+    value = b'{"symbol":"A","bids":[[2,1],[1,1]],"asks":[[1.5,3]]}'
+
+    [letter] = judged(make_decoder, layout_).decode(chunk([value])).dead_letters
+
+    assert letter.detail == (
+        "crossed: bids is {'price': 2.0, 'quantity': 1.0}, ... and asks is {'price': 1.5, 'quantity': 3.0}: crossed"
+    )
+    assert problem(Check("r", "range", "flag", ("bids",), 0.0), layout_.arrow_schema) == "bids must hold numbers"

@@ -71,6 +71,7 @@ def test_the_steps_are_those_of_the_configuration() -> None:
         "x/dead-letters/: to STANDARD_IA after 30 d",
         "x/features/: to STANDARD_IA after 30 d",
         "x/ohlcv/: to STANDARD_IA after 30 d",
+        "x/orderbooks/: to STANDARD_IA after 30 d",
         "x/raw/, tagged streamer=certified: to GLACIER after 90 d, to DEEP_ARCHIVE after 365 d",
         "x/raw/: to STANDARD_IA after 30 d",
         "x/signals/: to STANDARD_IA after 30 d",

@@ -123,7 +123,7 @@ def test_what_does_not_fit_into_the_budget_is_said() -> None:
     assert any("memory.budget" in remark for remark in whole.remarks)
 
 
-@pytest.mark.parametrize("schema", ["tick", "signal", "feature", "raw"])
+@pytest.mark.parametrize("schema", ["tick", "signal", "feature", "orderbook", "raw"])
 @pytest.mark.parametrize("format_", ["parquet", "ndjson.zst", "ndjson.gz"])
 def test_every_schema_and_format_has_sizes(schema: str, format_: str) -> None:
     settings = load(

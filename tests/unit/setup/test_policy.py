@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from fnmatch import fnmatchcase
 
 import boto3
 import pytest
 from moto.core.authorization import enable_iam_authentication
 
 from streamer import keys
+from streamer.clock import SystemClock
 from streamer.config import Settings
+from streamer.config.documents import document_kinds
+from streamer.docstore.docstore import AsyncDocuments
 from streamer.errors import Denied
-from streamer.setup.policy import ROLES, Role, daemon_folders, policy
+from streamer.setup.policy import ROLES, Role, daemon_folders, policy, writer_globs
 from streamer.store.contract import Create, Overwrite, Replace, Store
 from streamer.store.s3 import S3Store
 from streamer.store.s3_permissions import ON_BUCKET, ON_OBJECTS, missing_permission
+from streamer.workers import InlineWorkers
 from tests.moto_server import s3_settings_for
 
 Configured = Callable[..., Settings]
@@ -109,6 +114,40 @@ async def test_a_trainer_reads_and_pushes_models(configured: Configured, endpoin
         await write_everything(store, "models/hmm.pkl")
         with pytest.raises(Denied):
             await store.put("raw/ticks/new", b"x", mode=Create())
+
+
+async def test_a_writer_keeps_documents_bundles_and_cached_values_and_nothing_else(
+    configured: Configured, endpoint: str, bucket: str
+) -> None:
+    settings = configured("lake", DOCUMENTS__KINDS__ALERT__TEMPLATE="alerts/{desk}/{timestamp}.json")
+    async with acting_as("writer", settings, endpoint, bucket) as store:
+        await read_everything(store)
+        documents = AsyncDocuments(store, SystemClock(), InlineWorkers(), kinds=document_kinds(settings))
+        sources = [
+            (await documents.put("raw", n, source="binance", ticker="BTC", at=f"2024-01-01T00:00:{n:02d}")).key
+            for n in range(30)
+        ]
+        await documents.put("alert", 1, packing="zstd", sources=sources, computation="x", desk="a/../b")
+        await documents.put("orderbook", 1, symbol="BTC/USDT")
+        await documents.put("log", "x", log_type="app")
+        for key in ("bundles/versions/libs_v1.zip", "cache/reports/a/b.json"):
+            await write_everything(store, key)
+        for key in (KEY, "models/a.pkl", "_streamer/positions/ticks/00000.json", "archive/2024-01-01.json", "state/x.json"):
+            with pytest.raises(Denied):
+                await store.put(key, b"x", mode=Create())
+        with pytest.raises(Denied):
+            await store.delete(sources[0])
+
+
+def test_no_data_file_is_within_what_a_writer_may_write(configured: Configured) -> None:
+    # By the letter, as IAM takes it; moto takes a dot for any character.
+    name = "raw/ticks/date=2024-01-01/ticks-00000-00000000000000000000-00000000000000000010"
+    globs = writer_globs(configured("lake"))
+
+    for suffix in ("parquet", "ndjson.gz", "ndjson.zst"):
+        assert not any(fnmatchcase(f"{name}.{suffix}", glob) for glob in globs)
+    for packed in ("", ".gz", ".zst"):
+        assert any(fnmatchcase(f"raw/binance/BTC/2024-01-01/2024-01-01T00-00-00-000000.json{packed}", glob) for glob in globs)
 
 
 async def test_a_neighbour_in_the_same_bucket_is_out_of_reach(configured: Configured, endpoint: str, bucket: str) -> None:
