@@ -270,7 +270,8 @@ class PartitionWriter:
     def _begin(self, position: Position, bounds: Bounds, history_from: int) -> None:
         """Start reading at `committed`, or at the last committed record where Kafka still has it, to recognise the topic, or
         where the feature history has to go on."""
-        self._open = OpenBatch(self.source, position.committed, position.lineage)
+        # Partitions are taken over together. If their first batches were of one age, all would be written at once, for ever.
+        self._open = OpenBatch(self.source, position.committed, position.lineage, self._kit.clock.jitter(1.0))
         self._boundary = position.sealed if position.writing else None
         self._lost_below = min(bounds.beginning, position.sealed)
         start = max(position.committed, bounds.beginning)

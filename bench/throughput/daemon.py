@@ -36,6 +36,7 @@ class Daemon:
     def __init__(self, environment: Mapping[str, str], options: Sequence[str] = ("--until-caught-up",)) -> None:
         self.began: tuple[float, float] | None = None
         self.ended_at: float | None = None
+        self.ended_cpu: float | None = None
         self.first_record_at: float | None = None
         self.rows = self.files = self.batches = self.bytes = 0
         self.worst_pause_seconds = 0.0
@@ -61,7 +62,7 @@ class Daemon:
             self.bytes += line["bytes"]
             self.batches += 1
         elif event == "caught_up":
-            self.ended_at = now
+            self.ended_at, self.ended_cpu = now, cpu_of(child.pid)
         elif event == "stopped":
             self.worst_pause_seconds = line["worst_pause_seconds"]
 
@@ -87,6 +88,7 @@ class Daemon:
         if code:
             raise SystemExit("streamer run ended with " + "\n".join([str(code), *self.events[-20:], *self._child.unread[-20:]]))
         ended_at = self.ended_at if self.ended_at is not None else time.monotonic()
+        cpu = self.ended_cpu if self.ended_cpu is not None else cpu  # taking the interpreter down is no work
         began_at, began_cpu = self.began or (ended_at, cpu)  # one of several may find nothing left to take
         facts = {"files": self.files, "batches": self.batches, "pause_seconds": self.worst_pause_seconds}
         return Run(self.rows, ended_at - began_at, cpu - began_cpu, began_cpu, peak_bytes, facts)

@@ -35,11 +35,13 @@ class Tail:
 
 @dataclass(slots=True)
 class OpenBatch:
-    """Decoded chunks of one partition, in order, and what the cut policy must know of them."""
+    """Decoded chunks of one partition, in order, and what the cut policy must know of them. age_share: at which share of the
+    age in the limits it is cut."""
 
     source: TopicPartition
     start: int
     lineage: int
+    age_share: float = 1.0
     end: int = -1
     records: int = 0
     payload_bytes: int = 0
@@ -103,4 +105,4 @@ class OpenBatch:
         return aged if limits.idle_seconds is None else min(aged, self.newest_at + limits.idle_seconds)
 
     def _aged_at(self, limits: CutLimits) -> float:
-        return (self.first_at or 0.0) + limits.age_seconds
+        return (self.first_at or 0.0) + limits.age_seconds * self.age_share

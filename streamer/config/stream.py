@@ -43,7 +43,9 @@ class CutSection(Section):
     rows: int = Field(default=500_000, ge=1, le=100_000_000, description="Records in the batch.")
     bytes: Size = Field(default=64 << 20, description="Keys and values as Kafka delivered them, decompressed.")
     age: Annotated[Duration, AfterValidator(at_least(0.01, "10ms"))] = Field(
-        default=60.0, description="Since the batch's first record arrived."
+        default=60.0,
+        description="Since the batch's first record arrived. Of the first batch after a take-over half of it or more, so that "
+        "partitions are not all written at once.",
     )
     idle: Annotated[
         Annotated[Duration, AfterValidator(at_least(0.01, "10ms"))] | None, BeforeValidator(none_if_empty), Meaning("duration")

@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+
+from isal.isal_zlib import crc32
 
 from streamer.aws import ClientError, refusal_of
 from streamer.errors import Conflict, Denied, Invalid, NotFound
@@ -317,5 +318,5 @@ async def _payload(body: bytes | memoryview) -> dict[str, Any]:
     """The body as botocore takes it, and its CRC-32 in a header. botocore's own would be a trailer over HTTPS, which many
     S3-compatible servers do not know."""
     content = body if isinstance(body, bytes) else bytes(body)
-    crc = zlib.crc32(content) if len(content) <= _INLINE_CRC_BYTES else await asyncio.to_thread(zlib.crc32, content)
+    crc = crc32(content) if len(content) <= _INLINE_CRC_BYTES else await asyncio.to_thread(crc32, content)
     return {"Body": content, "ChecksumCRC32": base64.b64encode(crc.to_bytes(4, "big")).decode()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -76,11 +77,40 @@ def test_a_batch_that_ages_is_cut_by_the_monotonic_clock_and_the_cut_is_on_recor
         world = World(clock)
         replica = world.replica(cut=CutLimits(rows=1000, age_seconds=5.0)).start()
         world.produce(3)
-        await clock.sleep(4.0)
+        await clock.sleep(2.0)
         assert world.committed() == 0
-        await clock.sleep(3.0)
+        await clock.sleep(5.0)
         assert world.committed() == 3
+        world.produce(2)
+        await clock.sleep(4.0)
+        assert world.committed() == 3
+        await clock.sleep(3.0)
+        assert world.committed() == 5
         await replica.stop()
+
+    run_virtual(main)
+
+
+def test_partitions_taken_over_together_are_not_written_together_for_ever() -> None:
+    async def main(clock: VirtualClock) -> None:
+        world = World(clock, partitions=8)
+        replica = world.replica(cut=CutLimits(rows=10_000, age_seconds=60.0)).start()
+        moments: dict[int, list[int]] = {partition: [] for partition in range(8)}
+        seen = dict.fromkeys(moments, 0)
+        for second in range(200):
+            for partition in moments:
+                world.produce(1, partition)
+            await clock.sleep(1.0)
+            for partition in moments:
+                if (committed := world.committed(TopicPartition("ticks", partition))) != seen[partition]:
+                    seen[partition] = committed
+                    moments[partition].append(second)
+        await replica.stop()
+
+        firsts = [cuts[0] for cuts in moments.values()]
+        assert all(28 <= first <= 64 for first in firsts)
+        assert len(set(firsts)) >= 5
+        assert all(59 <= later - earlier <= 64 for cuts in moments.values() for earlier, later in itertools.pairwise(cuts))
 
     run_virtual(main)
 
