@@ -94,7 +94,7 @@ def main() -> None:
                 results.freshness = measure_freshness(places, bucket, topics, rate=20_000, seconds=20 if quick else 45)
         if "growth" in wanted:
             with part("growth"):
-                few = 100_000 if quick else 500_000
+                few = 100_000 if quick else 1_000_000
                 results.growth = measure_growth(places, bucket, topics, few, _tell, quick=quick)
         if "scaling" in wanted:
             with part("scaling out"):

@@ -15,7 +15,7 @@ from aiokafka import errors as kafka_errors
 from aiokafka.protocol.offset import OffsetRequest
 
 from streamer.clock import Clock, backoff_seconds
-from streamer.errors import Denied, Invalid, Unavailable
+from streamer.errors import Denied, Invalid, StreamerError, Unavailable
 from streamer.records import TopicPartition
 from streamer.source.client import Client
 from streamer.source.contract import Bounds
@@ -33,6 +33,7 @@ class ClusterView:
         self._settings = settings
         self._clock = clock
         self._client = Client(clock, login=settings.login, **options)
+        self._joint: dict[str, tuple[set[TopicPartition], asyncio.Task[dict[TopicPartition, Bounds] | None]]] = {}
 
     async def cluster_id(self) -> str:
         """The cluster's own id. Raises `Unavailable`, and `Invalid` for a broker too old to have one."""
@@ -68,6 +69,8 @@ class ClusterView:
         wanted, attempt, reason = set(partitions), 0, "no answer in time"
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
+                if (found := await self._bounds_together(wanted)) is not None:
+                    return found
                 while True:
                     try:
                         return await self._bounds_once(wanted)
@@ -116,6 +119,31 @@ class ClusterView:
         for (_, when), answer in zip(questions, answers, strict=True):
             (beginnings if when == _EARLIEST else ends).update(answer)
         return {partition: Bounds(beginnings[partition], ends[partition]) for partition in beginnings.keys() & ends.keys()}
+
+    async def _bounds_together(self, wanted: set[TopicPartition]) -> dict[TopicPartition, Bounds] | None:
+        """One question for all partitions of a topic that ask in the same moment, as those do that were assigned together. Each
+        answer about a topic tells all its partitions, so one question each would cost the square of their number. None where
+        that did not work out, because of whichever partition."""
+        topics = {partition.topic for partition in wanted}
+        if len(topics) > 1:
+            return None
+        (topic,) = topics
+        if topic not in self._joint:
+            joint: set[TopicPartition] = set()
+            self._joint[topic] = joint, asyncio.create_task(self._ask_together(topic, joint), name=f"bounds of {topic}")
+        joint, asking = self._joint[topic]
+        joint |= wanted
+        found = await asyncio.shield(asking)
+        return None if found is None else {partition: found[partition] for partition in wanted & found.keys()}
+
+    async def _ask_together(self, topic: str, joint: set[TopicPartition]) -> dict[TopicPartition, Bounds] | None:
+        await self._clock.sleep(0)
+        del self._joint[topic]
+        try:
+            async with asyncio.timeout(self._settings.request_timeout_seconds / 3):
+                return await self._bounds_once(joint)
+        except (kafka_errors.KafkaError, StreamerError, OSError, TimeoutError):
+            return None
 
     async def _offsets(self, leader: Any, partitions: list[TopicPartition], when: int) -> dict[TopicPartition, int]:
         by_topic: dict[str, list[tuple[int, int]]] = defaultdict(list)
