@@ -109,6 +109,11 @@ def index_key(table: str, source: TopicPartition) -> str:
     return f"{INDEXES}{table}/{source.topic}/{source.partition:05d}.json"
 
 
+def index_lease_key(stream: str) -> str:
+    """The lease of whoever keeps the index of a stream."""
+    return f"_streamer/leases/index-{stream}.json"
+
+
 def layout_key(fingerprint: str) -> str:
     """Where the document of a layout is."""
     return f"{LAYOUTS}{fingerprint}.json"
@@ -206,7 +211,6 @@ CERTIFICATES = "archive/"
 SUMMARIES = "daily-summaries/"
 ARCHIVE_PARTS = "_streamer/archive/"
 LEASE = "_streamer/leases/archive.json"
-INDEX_LEASE = "_streamer/leases/index.json"
 
 ArchiveKind = Literal["ticks", "bars", "signals", "features", "orderbooks"]
 _FOLDERS: Mapping[ArchiveKind, str] = {

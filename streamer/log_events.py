@@ -99,7 +99,7 @@ class LogEvent(StrEnum):
         "index_short",
         "raw files of rows that were not indexed yet are gone; `streamer index rebuild` reads the archive",
     )
-    INDEX_TAKEN_OVER = "index_taken_over", "another replica keeps the indexes now"
+    INDEX_TAKEN_OVER = "index_taken_over", "another replica keeps this index now"
     INDEX_BEHIND = (
         "index_behind",
         "an event is stored, and its index could not be written; `streamer index rebuild` puts that right",

@@ -28,7 +28,7 @@ class Metrics:
         )
         self.slow_records = Counter(
             "streamer_slow_records",
-            "Records decoded one by one. Declare columns where this grows with `records`.",
+            "Records that could not be decoded in columns alone. Declare columns where this grows with `records`.",
             ("stream",),
             registry=r,
         )

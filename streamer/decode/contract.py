@@ -23,7 +23,7 @@ class Decoded:
 
     `table` has the columns of `Layout.decoded_schema`, in offset order. `unknown_fields` are names of fields that no column
     names (at most 50, sorted), `dropped_fields` how many such values were dropped (`unknown = "drop"`).
-    `slow_records` were decoded one by one; they cost about four times as much as the others.
+    `slow_records` were not decoded in columns alone; they cost three to ten times as much as the others.
     """
 
     table: pa.Table = field(repr=False)

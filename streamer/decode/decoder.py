@@ -1,4 +1,5 @@
-"""The decoder of a layout: tries columns first, divides what they decline, and decodes the rest one by one."""
+"""The decoder of a layout: tries columns first, divides what they decline, sieves unknown fields out of what they decline
+again, and decodes the rest one by one."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from streamer.decode.readings import Declined
 from streamer.decode.refusal import Refusal
 from streamer.decode.rows import Rows, table_of
 from streamer.decode.rules import apply_rules, check_rules
+from streamer.decode.sieved import Sieved
 from streamer.layout import Layout
 from streamer.packed import PackedBytes, picked
 from streamer.records import DeadLetter, DeadLetterReason, RecordChunk
@@ -23,7 +25,7 @@ _COLUMNAR_ROWS_MAX = 65_536  # the reader has a limit of 100,000 rows in a block
 _COLUMNAR_BYTES_MAX = 64 << 20  # text and columns of one run are in memory together
 _ONE_BY_ONE_ROWS_MAX = 8_192  # as Python objects at a time
 _PATIENCE = 16
-"""Declined runs of one chunk after which the rest goes one by one. Finding the one bad record in 65,536 takes nine."""
+"""Declined runs of one chunk after which the rest goes the next way. Finding the one bad record in 65,536 takes nine."""
 
 
 def make_decoder(layout: Layout) -> Decoder:
@@ -43,7 +45,12 @@ class JsonDecoder:
     def __init__(self, layout: Layout, *, columnar: bool = True, one_by_one: bool = True) -> None:
         targets = Targets.of(layout)
         self._layout = layout
-        self._columnar = Columnar(layout, targets) if columnar else None
+        self._ways: list[Columnar | Sieved] = []
+        if columnar:
+            in_columns = Columnar(layout, targets)
+            self._ways.append(in_columns)
+            if layout.keeps_extra and targets.features is None:
+                self._ways.append(Sieved(in_columns, targets))
         self._one_by_one = OneByOne(layout, targets)
         self._may_fall_back = one_by_one
 
@@ -61,23 +68,28 @@ class JsonDecoder:
     def _runs(self, chunk: RecordChunk, live: Sequence[int]) -> Iterator[Rows]:
         # A stack of what is left to do, next first: runs come out in the order of their records.
         left = list(reversed(list(_portions(chunk, live, _COLUMNAR_ROWS_MAX, _COLUMNAR_BYTES_MAX))))
-        patience = _PATIENCE
-        least = _COLUMNAR_ROWS_MIN if self._may_fall_back else 1
+        ways = list(reversed(self._ways))
+        patience, least = (_PATIENCE, _COLUMNAR_ROWS_MIN) if self._may_fall_back else (1, 1)
         while left:
             indexes = left.pop()
-            if self._columnar is None or patience == 0 or len(indexes) < least:
+            if not ways or len(indexes) < least:
                 yield from self._slowly(chunk, indexes)
                 continue
             try:
-                yield self._quickly(self._columnar, chunk, indexes)
+                yield self._quickly(ways[-1], chunk, indexes)
             except Declined as declined:
-                if not self._may_fall_back:
+                if len(ways) == 1 and not self._may_fall_back:
                     raise
-                patience = 0 if declined.hopeless else patience - 1
-                middle = len(indexes) // 2
-                left += [indexes] if declined.hopeless else [indexes[middle:], indexes[:middle]]
+                patience -= 1
+                if declined.hopeless or not patience:
+                    ways.pop()
+                    patience = _PATIENCE if self._may_fall_back else 1
+                    left.append(indexes)
+                else:
+                    middle = len(indexes) // 2
+                    left += [indexes[middle:], indexes[:middle]]
 
-    def _quickly(self, columnar: Columnar, chunk: RecordChunk, indexes: Sequence[int]) -> Rows:
+    def _quickly(self, way: Columnar | Sieved, chunk: RecordChunk, indexes: Sequence[int]) -> Rows:
         if len(indexes) == len(chunk):
             values, timestamps = chunk.values, chunk.timestamps
         elif indexes[-1] - indexes[0] == len(indexes) - 1:
@@ -85,7 +97,7 @@ class JsonDecoder:
             values, timestamps = chunk.values[part], chunk.timestamps[part]
         else:
             values, timestamps = picked(chunk.values, indexes), picked(chunk.timestamps, indexes)
-        return columnar.decode(values, timestamps, indexes)  # type: ignore[arg-type]  # none of them is None
+        return way.decode(values, timestamps, indexes)  # type: ignore[arg-type]  # none of them is None
 
     def _slowly(self, chunk: RecordChunk, indexes: Sequence[int]) -> Iterator[Rows]:
         for start in range(0, len(indexes), _ONE_BY_ONE_ROWS_MAX):

@@ -80,6 +80,11 @@ class Unknown:
         return tuple(sorted(self.names)[:_SHOWN_NAMES_MAX])
 
 
+def name_text(name: str) -> bytes:
+    """What comes before a value in a JSON object."""
+    return _encode(name) + b":"
+
+
 def object_text(fields: Mapping[str, bytes]) -> str:
     """A JSON object with these names and the exact text of each value."""
-    return (b"{" + b",".join([_encode(name) + b":" + text for name, text in fields.items()]) + b"}").decode()
+    return (b"{" + b",".join([name_text(name) + text for name, text in fields.items()]) + b"}").decode()

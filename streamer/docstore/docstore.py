@@ -207,7 +207,8 @@ class AsyncDocuments:
         found = await self.versions(kind, at=at, **fields)
         chosen = [info for info in found if version in (None, info.version)]
         if not chosen:
-            raise NotFound("there is no such document", kind=kind, at=str(at), version=version, fields=fields)
+            hint = "`list` and `versions` tell what there is"
+            raise NotFound("there is no such document", hint=hint, kind=kind, at=str(at), version=version, fields=fields)
         return await self.read(chosen[-1])
 
     async def latest(self, kind: str, /, **fields: str | int) -> Document:
@@ -225,6 +226,9 @@ class AsyncDocuments:
         """The documents from `start` until before `end`, by time and version. Fields that are not given may be anything; where
         the first ones are given, less is listed."""
         template = self._kind(kind).template
+        if named := {"start", "end"} & (fields.keys() - template.fields.keys()):
+            hint = 'write list("trades", "2026-01-03", "2026-01-04", symbol="BTCUSDT")'
+            raise Invalid(f"{named.pop()} is given by its place, not by name", hint=hint)
         first, last = (None if moment is None else self._instant(moment) for moment in (start, end))
         return await self._listed(kind, template, template.texts(fields, some=True), first, last)
 

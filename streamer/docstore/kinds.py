@@ -51,6 +51,11 @@ _OURS = (RAW, DEAD_LETTERS, CERTIFICATES, ARCHIVE_PARTS, MODELS, BUNDLES, "_stre
 def declared(template: str) -> Template:
     """The template that somebody declares. Raises `Invalid` where it is none, or lies where the rest of the lake does."""
     made = Template(template)
-    if f"{template.split('/')[0]}/" in _OURS:
-        raise Invalid(f"documents cannot lie below {template.split('/')[0]}/", hint="choose a folder of their own")
+    top = template.split("/")[0]
+    choice = next(iter(made.fields.values()), (top,)) if top.startswith("{") else (top,)
+    if not choice:
+        # A value of it could be `archive`, and the document a certificate.
+        raise Invalid(f"the folder {top} of documents could be any", hint=f"put one before it: documents/{template}")
+    if taken := [name for name in choice if f"{name}/" in _OURS]:
+        raise Invalid(f"documents cannot lie below {taken[0]}/", hint="choose a folder of their own")
     return made

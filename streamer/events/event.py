@@ -26,6 +26,9 @@ SYMBOL = "symbol"
 NO_TICKER = "~null"
 """Stands for the ticker of an event that has none, or an empty one."""
 
+_OF_MANY_TYPES = (TIMESTAMP, STRESS, VELOCITY)
+"""What is read here, and is more than orjson knows: decimals, times and numbers of pandas and numpy."""
+
 _JSON = orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z
 
 
@@ -64,14 +67,15 @@ def event_given(given: Mapping[str, Any], number: int | None = None) -> Event:
         raise _wrong(number, None, f"is a {type(given).__name__}, not a mapping of fields")
     at = _instant(given.get(TIMESTAMP), number)
     try:
-        fields: dict[str, Any] = orjson.loads(orjson.dumps(dict(given), option=_JSON))
+        others = {name: value for name, value in given.items() if name not in _OF_MANY_TYPES}
+        fields: dict[str, Any] = orjson.loads(orjson.dumps(others, option=_JSON))
         check_writable(fields)
     except (TypeError, ValueError) as error:
         raise _wrong(number, None, f"cannot be written as JSON: {error}") from None
     known = {
         TICKER: _ticker(fields, number),
         STRESS: _number(given.get(STRESS), STRESS, number, within=(0.0, 1.0)),
-        REGIME: _regime(given.get(REGIME), number),
+        REGIME: _regime(fields.get(REGIME), number),
         VELOCITY: _number(given.get(VELOCITY), VELOCITY, number),
     }
     return _event(at, known, fields)
@@ -124,7 +128,7 @@ def _instant(value: Any, number: int | None) -> datetime:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         moment = moment.astimezone(UTC)
-    except (Invalid, OverflowError):
+    except (Invalid, OverflowError, ValueError):
         raise _wrong(number, TIMESTAMP, f"is {str(value)[:60]!r}, which is no time") from None
     # What a subclass such as pandas' knows beyond microseconds has no place in a key.
     return datetime.combine(moment.date(), moment.time(), UTC)
@@ -147,7 +151,10 @@ def _number(value: Any, name: str, number: int | None, within: tuple[float, floa
         return None
     if isinstance(value, bool) or not isinstance(value, Real | Decimal):
         raise _wrong(number, name, f"is {str(value)[:60]!r}, not a number")
-    found = float(value)
+    try:
+        found = float(value)
+    except (OverflowError, ValueError):
+        raise _wrong(number, name, "is no number that a float64 holds") from None
     if within is not None and not within[0] <= found <= within[1]:
         raise _wrong(number, name, f"is {found:g}, outside of {within[0]:g}..{within[1]:g}")
     return found if math.isfinite(found) else None

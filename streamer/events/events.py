@@ -16,7 +16,8 @@ from streamer.clock import Clock
 from streamer.docstore.docstore import AsyncDocuments, DocumentInfo
 from streamer.documents import parsed
 from streamer.errors import Damaged, NotFound, StreamerError, Unavailable
-from streamer.events.event import NO_TICKER, Event, event_found, event_given, event_of_row
+from streamer.events.event import NO_TICKER, Event, event_found, event_given
+from streamer.events.rows import events_of
 from streamer.events.summary import summary_of
 from streamer.index.item import body_of, item_of
 from streamer.index.settings import TableSettings
@@ -170,7 +171,7 @@ class AsyncEvents:
         symbols = None if ticker is None else frozenset([ticker])
         prepared = await self._reader.prepare(ReadRequest(stream, start, end, symbols))
         async for batch in prepared.batches():
-            for event in await self._reader.workers.run(_events_of, batch):
+            for event in await self._reader.workers.run(events_of, batch):
                 yield event
 
     async def in_documents(
@@ -227,10 +228,6 @@ class AsyncEvents:
             )
         if left_out:
             log.warning(LogEvent.INDEX_LEFT_OUT, table=self._index.name, items=left_out)
-
-
-def _events_of(batch: Any) -> list[Event]:
-    return [event_of_row(row) for row in batch.to_pylist(maps_as_pydicts="lossy")]
 
 
 def _opened(settings: TableSettings, clock: Clock) -> IndexTable:

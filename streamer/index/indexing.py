@@ -6,7 +6,7 @@ item the second time, and the progress document moves only behind what is writte
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -17,8 +17,8 @@ import structlog
 
 from streamer.clock import Clock
 from streamer.commit.position import Position
-from streamer.errors import NotFound
-from streamer.events.event import event_of_row
+from streamer.errors import Damaged, NotFound
+from streamer.events.rows import events_of
 from streamer.features.lake_rows import LakeRows
 from streamer.index.dynamodb import IndexTable
 from streamer.index.item import Item, item_of
@@ -30,7 +30,7 @@ from streamer.layout import TIMESTAMP, Layout
 from streamer.log_events import LogEvent
 from streamer.metrics import Metrics
 from streamer.records import BatchRange, TopicPartition
-from streamer.store.contract import Store
+from streamer.store.contract import ObjectInfo, Store
 from streamer.workers import Workers
 
 log = structlog.get_logger()
@@ -69,10 +69,16 @@ class StreamIndexer:
 
     async def catch_up(self) -> int:
         """Index all that is committed by now; how many items were written. Raises `Fenced` where another process does it too,
-        what the lake raises, and what the table raises."""
-        items = 0
-        async for position in self._changed():
-            items += await self._partition(position)
+        what the lake raises, and what the table raises: of a partition that is damaged when the others are done."""
+        items, failure = 0, None
+        async for item in self._store.list(f"{POSITIONS}{self._stream.topic}/"):
+            try:
+                if (position := await self._changed(item)) is not None:
+                    items += await self._partition(position)
+            except (Damaged, NotFound) as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return items
 
     def forget(self) -> None:
@@ -82,23 +88,22 @@ class StreamIndexer:
         self._positions.clear()
         self._done.clear()
 
-    async def _changed(self) -> AsyncIterator[Position]:
-        """The positions of the topic that say more than is indexed. One listing, and a GET for each that changed."""
-        async for item in self._store.list(f"{POSITIONS}{self._stream.topic}/"):
-            if (source := parse_position_key(item.key)) is None:
-                continue
-            etag, position = self._positions.get(source, ("", None))
-            if position is None or etag != item.etag:
-                try:
-                    stored = await self._store.get(item.key)
-                except NotFound:
-                    continue
-                position = Position.from_json(stored.body, key=item.key)
-                self._positions[source] = stored.info.etag, position
-            done = self._done.get(source)
-            self._show(source, lag(position, done))
-            if done is None or (done.lineage, done.offset) != (position.lineage, position.committed):
-                yield position
+    async def _changed(self, item: ObjectInfo) -> Position | None:
+        """The position at `item`, where it says more than is indexed. A GET, if it changed."""
+        if (source := parse_position_key(item.key)) is None:
+            return None
+        etag, position = self._positions.get(source, ("", None))
+        if position is None or etag != item.etag:
+            try:
+                stored = await self._store.get(item.key)
+            except NotFound:
+                return None
+            position = Position.from_json(stored.body, key=item.key)
+            self._positions[source] = stored.info.etag, position
+        done = self._done.get(source)
+        self._show(source, lag(position, done))
+        is_indexed = done is not None and (done.lineage, done.offset) == (position.lineage, position.committed)
+        return None if is_indexed else position
 
     async def _partition(self, position: Position) -> int:
         document = ProgressDocument(self._store, self._stream.table, position.source)
@@ -195,11 +200,7 @@ def spans(position: Position, done: Progress) -> list[Span]:
 
 def items_of(table: pa.Table) -> list[Item]:
     """The items of some rows. Blocking."""
-    times = table.schema.field(TIMESTAMP).type
-    if times.unit == "ns":
-        at = table.schema.get_field_index(TIMESTAMP)
-        table = table.set_column(at, TIMESTAMP, table[TIMESTAMP].cast(pa.timestamp("us", "UTC"), safe=False))
-    return [item_of(event_of_row(row)) for row in table.to_pylist(maps_as_pydicts="lossy")]
+    return [item_of(event) for batch in table.to_batches() for event in events_of(batch)]
 
 
 def _beginning(position: Position) -> Progress:

@@ -1,4 +1,4 @@
-"""Indexes are kept by themselves: behind the commits, one replica at a time, each stream by itself.
+"""Indexes are kept by themselves: behind the commits, each stream by itself, by one replica at a time.
 
 Runs beside the pipeline and never holds it up: a table that is away delays nothing in the lake, and is caught up from there.
 """
@@ -17,7 +17,7 @@ from streamer.errors import Conflict, Fenced, StreamerError
 from streamer.index.dynamodb import IndexTable
 from streamer.index.indexing import StreamIndexer
 from streamer.index.settings import IndexedStream
-from streamer.keys import INDEX_LEASE
+from streamer.keys import index_lease_key
 from streamer.log_events import LogEvent
 from streamer.metrics import Metrics
 from streamer.store.contract import Store
@@ -65,41 +65,42 @@ class IndexKeeper:
             self._kept.append(_Kept(stream, table, StreamIndexer(store, table, stream, clock, workers, metrics)))
 
     async def run(self) -> None:
-        """Keep the indexes whenever no other replica does, for ever. Raises only for a bug."""
-        while True:
-            lease = self._lease()
-            try:
-                async with lease.held(), asyncio.TaskGroup() as group:
-                    for kept in self._kept:
-                        group.create_task(self._follow(kept, lease), name=f"index {kept.stream.name}")
-            except* Conflict:
-                pass  # another replica is at it
-            except* Fenced as fenced:
-                log.info(LogEvent.INDEX_TAKEN_OVER, key=INDEX_LEASE, problem=str(fenced.exceptions[0]))
-            except* StreamerError as failed:
-                for kept in self._kept:
-                    self._failed(kept, _first(failed))
+        """Keep each index whenever no other replica does, for ever. Raises only for a bug."""
+        async with asyncio.TaskGroup() as group:
             for kept in self._kept:
-                kept.indexer.forget()
-            await self._clock.sleep(self._clock.jitter(self._lease_seconds / 2))
+                group.create_task(self._keep(kept), name=f"index {kept.stream.name}")
 
     async def finish(self) -> None:
-        """Bring every index up to what is committed, once, unless another replica keeps them. `run` must have ended."""
-        lease = self._lease()
-        try:
-            async with lease.held():
-                for kept in self._kept:
+        """Bring every index up to what is committed, once, unless another replica keeps it. `run` must have ended."""
+        for kept in self._kept:
+            lease = self._lease(kept)
+            try:
+                async with lease.held():
                     await self._look(kept, lease)
-        except (Conflict, Fenced):
-            return  # it does it
-        except StreamerError as error:
-            for kept in self._kept:
+            except (Conflict, Fenced):
+                continue  # it does it
+            except StreamerError as error:
                 self._failed(kept, error)
 
     async def close(self) -> None:
         """Free the connections. Idempotent."""
         for kept in self._kept:
             await kept.table.close()
+
+    async def _keep(self, kept: _Kept) -> None:
+        while True:
+            lease = self._lease(kept)
+            try:
+                async with lease.held():
+                    await self._follow(kept, lease)
+            except Conflict:
+                pass  # another replica is at it
+            except Fenced as fenced:
+                log.info(LogEvent.INDEX_TAKEN_OVER, stream=kept.stream.name, problem=str(fenced))
+            except StreamerError as error:
+                self._failed(kept, error)
+            kept.indexer.forget()
+            await self._clock.sleep(self._clock.jitter(self._lease_seconds / 2))
 
     async def _follow(self, kept: _Kept, lease: Lease) -> None:
         while True:
@@ -110,7 +111,7 @@ class IndexKeeper:
             await self._clock.sleep(self._clock.jitter(pause))
 
     async def _look(self, kept: _Kept, lease: Lease) -> None:
-        """One look of one stream. Raises `Fenced` where another replica keeps the indexes now."""
+        """One look of one stream. Raises `Fenced` where another replica keeps its index now."""
         try:
             await lease.demand()
             await kept.indexer.catch_up()
@@ -118,6 +119,10 @@ class IndexKeeper:
             raise
         except StreamerError as error:
             self._failed(kept, error)
+            return
+        except Exception as error:  # noqa: BLE001 whatever is wrong with an index, archiving goes on beside it
+            hint = "report this; what the lake has is whole, and `streamer index rebuild` makes the index again"
+            self._failed(kept, StreamerError(f"a bug: {error!r}", hint=hint))
             return
         if kept.failures:
             log.info(LogEvent.INDEX_RECOVERED, stream=kept.stream.name, table=kept.stream.table, failures=kept.failures)
@@ -130,12 +135,7 @@ class IndexKeeper:
             about = {"table": kept.stream.table, **error.context}
             log.warning(LogEvent.INDEX_FAILED, stream=kept.stream.name, problem=error.message, hint=error.hint, **about)
 
-    def _lease(self) -> Lease:
-        return Lease(
-            self._store, self._clock, host=self._host, seconds=self._lease_seconds, key=INDEX_LEASE, work="keeps the indexes"
-        )
-
-
-def _first(group: BaseExceptionGroup[StreamerError]) -> StreamerError:
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+    def _lease(self, kept: _Kept) -> Lease:
+        # One a stream: the daemons of a lake need not all have the same streams.
+        key, work = index_lease_key(kept.stream.name), "keeps the index"
+        return Lease(self._store, self._clock, host=self._host, seconds=self._lease_seconds, key=key, work=work)

@@ -35,7 +35,7 @@ def table_of_environment(environment: Mapping[str, str]) -> TableSettings | None
     def text(*names: str) -> str | None:
         return next((found for name in names if (found := environment.get(name, "").strip())), None)
 
-    table = text("AWS_DYNAMODB_PULSE_TABLE", "STREAMER__DYNAMODB__PULSE_TABLE")
+    table = text("STREAMER__DYNAMODB__PULSE_TABLE", "AWS_DYNAMODB_PULSE_TABLE")
     if table is None:
         return None
     region = text("STREAMER__DYNAMODB__REGION", "AWS_REGION", "AWS_DEFAULT_REGION")

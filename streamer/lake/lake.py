@@ -28,7 +28,6 @@ from streamer.events.events import AsyncEvents
 from streamer.events.sync import Events
 from streamer.features.history import FeatureHistory
 from streamer.features.read import DOCUMENT, read_history
-from streamer.index.settings import table_of_environment
 from streamer.lake.closed_days import Certificates
 from streamer.lake.files import AsyncFiles, Files
 from streamer.lake.following import AsyncFollowing, Following
@@ -116,7 +115,8 @@ class AsyncLake(AsyncFiles, AsyncLegacy, AsyncFollowing):
     async def from_env(cls, environment: Mapping[str, str] = os.environ, config: Folder | None = None) -> Self:
         """The lake that the environment names; a local directory is made where it is not there. Logs which one it is.
 
-        The `[documents.kinds]` of the configuration are known: of the file `config`, else of the one that the daemon takes.
+        The `[documents.kinds]` and `dynamodb.pulse_table` of the configuration are known: of the file `config`, else of the one
+        that the daemon takes.
 
         `STORAGE_TYPE` (local | s3 | auto), `S3_BUCKET_NAME` or `S3_BUCKET`, `AWS_*`, `LOCAL_STORAGE_PATH`,
         `USE_STORAGE_BACKEND`, `ENABLE_CACHE`, `CACHE_DIR`, `CACHE_TTL_SECONDS`: see docs/reading.md. `auto` takes S3 where a
@@ -171,10 +171,10 @@ class AsyncLake(AsyncFiles, AsyncLegacy, AsyncFollowing):
 
     @functools.cached_property
     def events(self) -> AsyncEvents:
-        """Market-pulse events: `store`, `store_batch`, `get`. Indexed where AWS_DYNAMODB_PULSE_TABLE names a table."""
+        """Market-pulse events: `store`, `store_batch`, `get`. Indexed where AWS_DYNAMODB_PULSE_TABLE, or the configuration of
+        `from_env`, names a table."""
         documents = AsyncDocuments(self._store, self._clock, self._reader_workers)  # whatever kinds somebody declares
-        index = table_of_environment(os.environ)
-        return AsyncEvents(self._store, self._clock, documents, self._reader, index)
+        return AsyncEvents(self._store, self._clock, documents, self._reader, self._opened.events_table)
 
     async def feature_history(
         self,

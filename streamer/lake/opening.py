@@ -17,6 +17,7 @@ from streamer.cache.tiers import TieredCache
 from streamer.clock import Clock, SystemClock
 from streamer.docstore.kinds import Kind
 from streamer.errors import Invalid
+from streamer.index.settings import TableSettings, table_of_environment
 from streamer.lake.environment import choice
 from streamer.log_events import LogEvent
 from streamer.models.cache import BUDGET_BYTES, ModelCache, default_cache_folder
@@ -45,7 +46,7 @@ class CacheChoice:
 class OpenedLake:
     """A connected store, and what goes with it. presigner: of a bucket. objects: keeps what was read from a bucket; a directory
     is as near as its cache would be. cache_folder: where named caches keep theirs; None: nowhere. kinds: of documents, beside
-    the built-in ones."""
+    the built-in ones. events_table: the index of `events`; None: they have none."""
 
     store: Store
     clock: Clock
@@ -54,6 +55,7 @@ class OpenedLake:
     models: ModelCache | None = None
     cache_folder: str | None = None
     kinds: Mapping[str, Kind] = field(default_factory=dict)
+    events_table: TableSettings | None = None
 
 
 def settings_of(
@@ -83,33 +85,37 @@ async def open_at(url: str, settings: S3Settings, cache: CacheChoice, *, create:
     except BaseException:
         await store.close()
         raise
-    presigner = bare if isinstance(bare, Presigner) else None
+    presigner, table = bare if isinstance(bare, Presigner) else None, table_of_environment(os.environ)
     folder = default_cache_folder() if cache.folder == DEFAULT_CACHE else cache.folder
     if folder is None:
-        return OpenedLake(store, clock, presigner)
+        return OpenedLake(store, clock, presigner, events_table=table)
     base = cache_base(folder)
     objects = tiers_at(base, OBJECTS, clock, cache.ttl_seconds) if presigner is not None else None
-    return OpenedLake(store, clock, presigner, objects, ModelCache(folder, cache.model_bytes), base)
+    models = ModelCache(folder, cache.model_bytes)
+    return OpenedLake(store, clock, presigner, objects, models, base, events_table=table)
 
 
 async def open_environment(environment: Mapping[str, str], config: Folder | None = None) -> OpenedLake:
-    """The lake that the environment names, with the kinds of documents of the configuration that is at hand; see
-    docs/reading.md. Logs which. Raises as `open_at`."""
-    kinds = configured_kinds(environment, config)
-    return replace(await _open_environment(environment), kinds=kinds)
+    """The lake that the environment names, with the kinds of documents and the index of events of the configuration that is at
+    hand; see docs/reading.md. Logs which. Raises as `open_at`."""
+    kinds, table = configured(environment, config)
+    return replace(await _open_environment(environment), kinds=kinds, events_table=table)
 
 
-def configured_kinds(environment: Mapping[str, str], config: Folder | None = None) -> dict[str, Kind]:
-    """The kinds of documents in the file `config`, else in the one that the daemon takes, and in `STREAMER__DOCUMENTS__...`.
-    Raises `Invalid` where something in the configuration is wrong; where there is none, nothing is looked at."""
+def configured(environment: Mapping[str, str], config: Folder | None = None) -> tuple[Mapping[str, Kind], TableSettings | None]:
+    """The kinds of documents and the index of events in the file `config`, else in the one that the daemon takes, and in the
+    environment. Raises `Invalid` where something in the configuration is wrong; where there is none, no file is looked at."""
     from streamer.config import load
+    from streamer.config.clients import table_settings
     from streamer.config.documents import document_kinds
     from streamer.config.layers import FILES
 
     told = any(name.upper().startswith("STREAMER__DOCUMENTS__") for name in environment)
     if config is None and not told and not any(file.is_file() for file in FILES):
-        return {}
-    return document_kinds(load(Path(config) if config is not None else None, environment=environment, require_lake=False))
+        return {}, table_of_environment(environment)
+    settings = load(Path(config) if config is not None else None, environment=environment, require_lake=False)
+    table = settings.dynamodb.pulse_table
+    return document_kinds(settings), table_settings(settings, table) if table is not None else None
 
 
 async def _open_environment(environment: Mapping[str, str]) -> OpenedLake:

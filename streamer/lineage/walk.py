@@ -34,7 +34,11 @@ async def walk(store: Store, clock: Clock, key: str, *, depth: int = DEPTH, obje
     """
     if depth < 0 or objects < 1:
         raise Invalid(f"depth {depth}, objects {objects}", hint="give a depth of 0 or more, and 1 object or more")
-    await store.head(key)
+    try:
+        await store.head(key)
+    except NotFound:
+        hint = "give the whole key of an object of this lake; `streamer documents list` prints those of documents"
+        raise NotFound("there is no such object", hint=hint, key=key) from None
     origins, seen, level = Origins(store, clock), dict[str, _Seen](), [key]
 
     async def look(wanted: str) -> _Seen:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from streamer import Lake
 from streamer.config import Settings, load
 from streamer.config.clients import table_settings
 from streamer.config.index_settings import indexed_streams
 from streamer.config.stream_layouts import streams
 from streamer.errors import Invalid
 from streamer.index.settings import IndexedStream, TableSettings, table_of_environment
+from streamer.lake.opening import configured as of_lake
 
 PULSE = {"STREAMER__STREAMS__PULSE__SCHEMA": "pulse"}
 
@@ -81,6 +85,24 @@ def test_the_table_is_reached_as_the_configuration_or_the_environment_says() -> 
     assert table_settings(settings, "table") == TableSettings("table", "eu-west-1", "http://localhost:1")
     assert table_of_environment(there) == TableSettings("table", "eu-west-1", "http://localhost:2")
     assert table_of_environment({"AWS_DYNAMODB_PULSE_TABLE": " "}) is None
+    ours = {"AWS_DYNAMODB_PULSE_TABLE": "theirs", "STREAMER__DYNAMODB__PULSE_TABLE": "ours"}
+    assert (configured(**ours).dynamodb.pulse_table, table_of_environment(ours)) == ("ours", TableSettings("ours"))
+
+
+def test_a_lake_of_the_environment_has_the_table_of_its_environment_or_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AWS_DYNAMODB_PULSE_TABLE", "of-the-process")
+    file = tmp_path / "mine.toml"
+    file.write_text('[dynamodb]\npulse_table = "of-the-file"\nregion = "eu-west-1"\n')
+
+    assert of_lake({}) == ({}, None)
+    assert of_lake({"AWS_DYNAMODB_PULSE_TABLE": "given"})[1] == TableSettings("given")
+    assert of_lake({}, file)[1] == TableSettings("of-the-file", "eu-west-1")
+    with Lake.from_env({"LOCAL_STORAGE_PATH": "./lake", "ENABLE_CACHE": "false"}) as lake:
+        lake.events.store({"timestamp": "2024-01-15T10:00:00Z", "ticker": "BTC"})
+        assert [event["ticker"] for event in lake.events.get("2024-01-15")] == ["BTC"]
 
 
 def test_the_schemas_own_rules_hold_unless_the_user_has_one_for_the_column() -> None:

@@ -306,3 +306,12 @@ async def test_several_documents_of_one_instant_are_put_together_beside_what_is_
     assert [info.version for info in await documents.list("trades", symbol="BTC")] == [1, 2, 3, 4, 1]
     with pytest.raises(Invalid, match="replace each other"):
         await documents.put_all("report", [(AT, b"x")], ticker="BTC")
+
+
+async def test_start_and_end_by_name_and_a_version_that_is_not_there_are_told_the_next_step(documents: AsyncDocuments) -> None:
+    with pytest.raises(Invalid, match="by its place") as error:
+        await documents.list("portfolio", start="2024-01-15")
+    assert "list(" in error.value.hint
+    with pytest.raises(NotFound) as absent:
+        await documents.get("portfolio", at=AT, user_id="7")
+    assert "versions" in absent.value.hint

@@ -89,7 +89,10 @@ async def test_what_has_no_fields_is_refused(documents: AsyncDocuments, data: An
 
 
 ROWS = st.lists(
-    st.fixed_dictionaries({"price": st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32), "n": st.integers(-5, 5)}), max_size=20
+    st.fixed_dictionaries(
+        {"price": st.none() | st.floats(allow_nan=False, allow_infinity=False, width=32), "n": st.integers(-5, 5)}
+    ),
+    max_size=20,
 )
 
 

@@ -165,3 +165,13 @@ def test_documents_cannot_be_declared_where_the_lake_keeps_other_things(folder: 
 def test_fields_that_are_missing_unknown_or_no_text_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(Invalid):
         BUILT_IN["report"].texts(fields)
+
+
+@pytest.mark.parametrize("template", ["{desk}/{date}.json", "{desk}/x/{timestamp}.json", "{desk:fx|archive}/{date}.json"])
+def test_no_field_decides_the_first_folder_because_it_could_be_one_of_the_lakes_own(template: str) -> None:
+    with pytest.raises(Invalid, match=r"could be any|below archive/"):
+        declared(template)
+
+    assert declared("{desk:fx|bonds}/{date}.json").fields == {"desk": ("fx", "bonds")}
+    assert declared("{date}/{timestamp}.json").fields == {}
+    assert declared("alerts/{desk}/{date}.json").fields == {"desk": ()}

@@ -20,8 +20,9 @@ from streamer.index.item import body_of
 from streamer.index.keeper import IndexKeeper
 from streamer.index.progress import Progress, ProgressDocument
 from streamer.index.settings import IndexedStream
-from streamer.keys import INDEX_LEASE, index_key, position_key
+from streamer.keys import index_key, index_lease_key, position_key
 from streamer.metrics import Metrics
+from streamer.records import TopicPartition
 from streamer.store.contract import Overwrite, Replace
 from streamer.testing.manual_clock import ManualClock
 from streamer.workers import InlineWorkers
@@ -229,6 +230,20 @@ async def test_a_damaged_progress_document_says_what_to_do_and_deleting_it_does_
     assert await world.indexed() == list(range(10))
 
 
+async def test_a_partition_that_is_damaged_does_not_keep_the_others_from_being_indexed(world: World) -> None:
+    other = TopicPartition("ticks", 1)
+    await world.lake.batch(ticks(range(10)))
+    await LakeBuilder(world.store, world.lake.layout, other).batch(ticks(range(100, 105)))
+    await world.store.put(index_key(world.table.name, TICKS), b"{", mode=Overwrite())
+
+    for _ in range(2):
+        with pytest.raises(Damaged, match="how far"):
+            await world.indexer.catch_up()
+
+    assert await world.indexed() == list(range(100, 105))
+    assert await ProgressDocument(world.store, world.table.name, other).read() == Progress(0, 105, items=5)
+
+
 # the keeper
 
 
@@ -274,13 +289,23 @@ async def test_a_dead_table_is_caught_up_when_it_lives_again_and_said_once_each_
 
 async def test_one_replica_keeps_the_indexes_and_the_other_waits_until_it_lets_go(world: World) -> None:
     await world.lake.batch(ticks(range(10)))
-    theirs = Lease(world.store, world.clock, host="other", key=INDEX_LEASE, work="keeps the indexes")
+    theirs = Lease(world.store, world.clock, host="other", key=index_lease_key("ticks"), work="keeps the index")
     ours = keeper(world, world.clock)
 
     async with theirs.held():
         await ours.finish()
         assert await world.progress() is None
     await ours.finish()
+
+    assert await world.indexed() == list(range(10))
+
+
+async def test_a_daemon_with_other_streams_of_the_same_lake_keeps_its_index_at_the_same_time(world: World) -> None:
+    await world.lake.batch(ticks(range(10)))
+    theirs = Lease(world.store, world.clock, host="other", key=index_lease_key("signals"), work="keeps the index")
+
+    async with theirs.held():
+        await keeper(world, world.clock).finish()
 
     assert await world.indexed() == list(range(10))
 
@@ -312,3 +337,23 @@ async def test_a_crash_between_the_table_and_the_progress_document_repeats_and_d
     await world.another().catch_up()
 
     assert await world.indexed() == list(range(30))
+
+
+async def test_a_bug_in_indexing_ends_neither_the_keeper_nor_the_daemon_beside_it(world: World) -> None:
+    class Buggy(IndexTable):
+        async def write(self, *_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError("of ours")
+
+    buggy = Buggy(world.table._settings, world.clock)
+    await world.lake.batch(ticks(range(10)))
+    with structlog.testing.capture_logs() as logs:
+        await keeper(world, world.clock, table=buggy).finish()
+
+    (told,) = [entry for entry in logs if entry["event"] == "index_failed"]
+    assert "ZeroDivisionError" in told["problem"]
+    assert "index rebuild" in told["hint"]
+    await keeper(world, world.clock).finish()
+    done = await world.progress()
+    assert done is not None
+    assert done.offset == 10
+    await buggy.close()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
+import numpy as np
 import orjson
+import pandas as pd  # type: ignore[import-untyped,unused-ignore]
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -83,6 +86,10 @@ def test_timestamps_sort_as_text_as_they_do_in_time(one: datetime, other: dateti
         ({"stress": True}, "stress"),
         ({"velocity": [1]}, "velocity"),
         ({"regime": 1.5}, "regime"),
+        ({"regime": "\ud800"}, "JSON"),
+        ({"velocity": 10**400}, "velocity"),
+        ({"velocity": Decimal("sNaN")}, "velocity"),
+        ({"timestamp": pd.NaT}, "timestamp"),
         ({"more": object()}, "JSON"),
         ({"more": "\ud800"}, "JSON"),
         ({1: 2}, "JSON"),
@@ -95,6 +102,21 @@ def test_what_is_wrong_with_an_event_is_named_with_its_number(change: dict[Any, 
     assert "event 3" in error.value.message
     assert word in error.value.message
     assert error.value.hint
+
+
+def test_what_pandas_numpy_and_dynamodb_make_of_an_event_is_taken() -> None:
+    theirs = {
+        "timestamp": pd.Timestamp("2024-01-15T10:00:00.123456789Z"),
+        "ticker": "BTC",
+        "stress": Decimal("0.25"),
+        "regime": np.int64(2),
+        "velocity": np.float32(1.5),
+        "n": np.int64(7),
+    }
+
+    assert dict(event_given(theirs).body) == {
+        "timestamp": "2024-01-15T10:00:00.123456Z", "ticker": "BTC", "stress": 0.25, "regime": "2", "velocity": 1.5, "n": 7,
+    }  # fmt: skip
 
 
 def test_a_row_and_an_event_of_the_same_content_are_the_same() -> None:

@@ -177,8 +177,9 @@ async def test_a_walk_goes_no_further_than_it_may_and_says_so(documents: AsyncDo
 
 
 async def test_what_is_not_there_has_no_lineage(store: Store) -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as error:
         await walk(store, CLOCK, "analytics/none.json")
+    assert "whole key" in error.value.hint
     with pytest.raises(Invalid):
         await walk(store, CLOCK, "../x")
 
