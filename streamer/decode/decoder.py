@@ -15,7 +15,7 @@ from streamer.decode.readings import Declined
 from streamer.decode.refusal import Refusal
 from streamer.decode.rows import Rows, table_of
 from streamer.decode.rules import apply_rules, check_rules
-from streamer.decode.sieved import Sieved
+from streamer.decode.sieved import Sieve
 from streamer.layout import Layout
 from streamer.packed import PackedBytes, picked
 from streamer.records import DeadLetter, DeadLetterReason, RecordChunk
@@ -45,12 +45,8 @@ class JsonDecoder:
     def __init__(self, layout: Layout, *, columnar: bool = True, one_by_one: bool = True) -> None:
         targets = Targets.of(layout)
         self._layout = layout
-        self._ways: list[Columnar | Sieved] = []
-        if columnar:
-            in_columns = Columnar(layout, targets)
-            self._ways.append(in_columns)
-            if layout.keeps_extra and targets.features is None:
-                self._ways.append(Sieved(in_columns, targets))
+        self._targets = targets
+        self._columnar = Columnar(layout, targets) if columnar else None
         self._one_by_one = OneByOne(layout, targets)
         self._may_fall_back = one_by_one
 
@@ -68,7 +64,7 @@ class JsonDecoder:
     def _runs(self, chunk: RecordChunk, live: Sequence[int]) -> Iterator[Rows]:
         # A stack of what is left to do, next first: runs come out in the order of their records.
         left = list(reversed(list(_portions(chunk, live, _COLUMNAR_ROWS_MAX, _COLUMNAR_BYTES_MAX))))
-        ways = list(reversed(self._ways))
+        ways = self._ways()
         patience, least = (_PATIENCE, _COLUMNAR_ROWS_MIN) if self._may_fall_back else (1, 1)
         while left:
             indexes = left.pop()
@@ -89,7 +85,14 @@ class JsonDecoder:
                     middle = len(indexes) // 2
                     left += [indexes[middle:], indexes[:middle]]
 
-    def _quickly(self, way: Columnar | Sieved, chunk: RecordChunk, indexes: Sequence[int]) -> Rows:
+    def _ways(self) -> list[Columnar | Sieve]:
+        """The ways that are quicker than one by one, the quickest last."""
+        if self._columnar is None:
+            return []
+        sieves = self._layout.keeps_extra and self._targets.features is None
+        return [*([Sieve(self._columnar, self._targets)] if sieves else []), self._columnar]
+
+    def _quickly(self, way: Columnar | Sieve, chunk: RecordChunk, indexes: Sequence[int]) -> Rows:
         if len(indexes) == len(chunk):
             values, timestamps = chunk.values, chunk.timestamps
         elif indexes[-1] - indexes[0] == len(indexes) - 1:
