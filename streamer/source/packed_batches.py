@@ -157,12 +157,15 @@ def _walked(bytes_: Bytes) -> Places:
 
 
 def _varints(bytes_: Bytes, at: Places) -> tuple[Places, Places]:
-    """The zigzag variable-length integers at these places, and the places behind them. Beyond the end there are zeros."""
+    """The zigzag variable-length integers at these places, and the places behind them: -1 behind one that is too long. What lies
+    beyond the end is read as the last byte; what was read there is proven wrong by the caller."""
     last = len(bytes_) - 1
     byte = bytes_[np.clip(at, 0, last)].astype(np.int64)
     number, at, shift = byte & 0x7F, at + 1, 7
     more = byte >= 0x80
-    while more.any() and shift < 7 * _VARINT_BYTES_MAX:
+    while more.any():
+        if shift == 7 * _VARINT_BYTES_MAX:
+            return number, np.where(more, -1, at)  # no number is that long: no record fills its place like this
         byte = np.where(more, bytes_[np.clip(at, 0, last)], 0).astype(np.int64)
         number |= (byte & 0x7F) << shift
         at, shift = at + more, shift + 7

@@ -330,6 +330,23 @@ async def test_a_batch_damaged_before_its_checksum_was_made_gives_what_aiokafka_
     assert (list(mine.keys), list(mine.values)) == (by_aiokafka.keys, by_aiokafka.values)
 
 
+async def test_a_number_longer_than_any_is_a_fault_both_ways() -> None:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
+    builder.append(0, timestamp=0, key=None, value=b"{}", headers=[])
+    batch = bytearray(builder.build())
+    # The same record with a time of eleven bytes, which leaves what follows in its place.
+    record = b"\x00" + b"\x80" * 10 + b"\x00" + b"\x00" + b"\x01" + b"\x04{}" + b"\x00"
+    batch[61:] = bytes([2 * len(record)]) + record
+    struct.pack_into(">i", batch, 8, len(batch) - 12)
+    struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[21:])))
+    log = Log(bytes(batch), 1)
+
+    for raw in (None, log.raw):
+        (chunk,), fault = whole(log.result(0), raw)
+        assert (list(chunk.offsets), chunk.end) == ([], 0)
+        assert fault is not None
+
+
 async def test_a_fetched_megabyte_is_gone_when_it_has_been_extracted_and_not_with_the_next_garbage_collection() -> None:
     log = three_batches(0)
     gc.disable()
