@@ -157,8 +157,8 @@ def _walked(bytes_: Bytes) -> Places:
 
 
 def _varints(bytes_: Bytes, at: Places) -> tuple[Places, Places]:
-    """The zigzag variable-length integers at these places, and the places behind them: -1 behind one that is too long. What lies
-    beyond the end is read as the last byte; what was read there is proven wrong by the caller."""
+    """The zigzag variable-length integers at these places, and the places behind them: -1 behind one that is too long.
+    Beyond the end the last byte is read again, which the caller's proofs find."""
     last = len(bytes_) - 1
     byte = bytes_[np.clip(at, 0, last)].astype(np.int64)
     number, at, shift = byte & 0x7F, at + 1, 7
