@@ -74,7 +74,7 @@ def test_a_value_that_changes_changes_the_hash(rows: Rows, others: Rows, name: s
     changed = [dict(row) for row in rows]
     changed[at][name] = others[0][name]
 
-    same = table(rows).equals(table(changed))
+    same = repr(table(rows).to_pylist()) == repr(table(changed).to_pylist())  # in which -0.0 is not 0.0
     if name == "m" and not same:
         same = sorted(changed[at][name] or [], key=str) == sorted(rows[at][name] or [], key=str) and (
             (changed[at][name] is None) == (rows[at][name] is None)
