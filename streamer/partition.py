@@ -423,7 +423,7 @@ class PartitionWriter:
         batch = self._open
         lost_below = self._lost_below if self._boundary is not None else 0
         cut = CutBatch(batch, reason, self._recipe, lost_below)
-        self._open = OpenBatch(self.source, batch.end, batch.lineage)
+        self._open = OpenBatch(self.source, batch.end, batch.lineage, 1.0 if reason is CutReason.AGE else batch.age_share)
         self._boundary, self._recipe, self._due = None, self._mine, None
         self._kit.budget.hold(self.source, ("cut", batch.start), batch.size_bytes)
         self._hold()

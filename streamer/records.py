@@ -95,8 +95,12 @@ class RecordChunk:
     @property
     def size_bytes(self) -> int:
         """Memory that it takes, about."""
-        overhead = PACKED_OVERHEAD_BYTES if isinstance(self.values, PackedBytes) else RECORD_OVERHEAD_BYTES
-        return self.payload_bytes + overhead * len(self)
+        if not isinstance(self.values, PackedBytes):
+            return self.payload_bytes + RECORD_OVERHEAD_BYTES * len(self)
+        size_bytes = self.payload_bytes + PACKED_OVERHEAD_BYTES * len(self)
+        if isinstance(self.keys, PackedBytes):
+            return size_bytes + self.keys.size_bytes  # they are in the values' buffer, too
+        return size_bytes + RECORD_OVERHEAD_BYTES * len(self) if any(self.keys) else size_bytes
 
     def split(self, offset: int) -> tuple[RecordChunk, RecordChunk]:
         """Cut at `offset`: everything below it, and the rest. Either side may be without records."""

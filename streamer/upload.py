@@ -8,7 +8,7 @@ as there are upload slots, however far a batch fans out; small ones count as one
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass
 
 from streamer.batch.memory_budget import MemoryBudget
@@ -18,7 +18,7 @@ from streamer.store.contract import Create, Store
 from streamer.workers import Workers
 from streamer.write.batch_files import BatchPlan, DataFile, PlannedFile, recognise
 
-GROUP_ROWS = 4_096
+GROUP_ROWS = 1_024
 GROUP_FILES = 8
 """Small files are encoded several at a time: waking a worker, and being woken, costs as much as encoding one."""
 
@@ -49,9 +49,12 @@ class Uploads:
         file of the same range wins.
         Raises what the store raises, and `PartitionRefused` where a different file has the name of one of ours.
         """
-        waiting = iter(plan.files)
+        waiting = deque(plan.files)
+        # No carrier has several files while another has none.
+        most = max(1, min(GROUP_FILES, len(waiting) // self._most))
         carriers = [
-            asyncio.create_task(self._carry(waiting, head_lost), name="upload") for _ in range(min(self._most, len(plan.files)))
+            asyncio.create_task(self._carry(waiting, most, head_lost), name="upload")
+            for _ in range(min(self._most, len(plan.files)))
         ]
         try:
             sizes = await asyncio.gather(*carriers)
@@ -62,26 +65,26 @@ class Uploads:
             raise
         return Uploaded(len(plan.files), sum(sizes))
 
-    async def _carry(self, waiting: Iterator[PlannedFile], head_lost: bool) -> int:
+    async def _carry(self, waiting: deque[PlannedFile], most: int, head_lost: bool) -> int:
         carried_bytes = 0
-        while group := _next_group(waiting):
+        while waiting:
+            group = _next_group(waiting, most)
             async with self._slots:
-                files = await self._workers.run(_encoded, group)
+                files = deque(await self._workers.run(_encoded, group))
                 for file in files:
                     self._budget.hold("uploads", file.key, len(file.body))
-                self._metrics.uploads_in_flight.inc()
                 try:
-                    for file in files:
-                        await self._put(file, head_lost)
-                        self._budget.hold("uploads", file.key, 0)
-                        carried_bytes += len(file.body)
+                    while files:
+                        carried_bytes += len(files[0].body)
+                        await self._put(files[0], head_lost)
+                        self._budget.hold("uploads", files.popleft().key, 0)
                 finally:
-                    self._metrics.uploads_in_flight.dec()
                     for file in files:
                         self._budget.hold("uploads", file.key, 0)
         return carried_bytes
 
     async def _put(self, file: DataFile, head_lost: bool) -> None:
+        self._metrics.uploads_in_flight.inc()
         try:
             await self._store.put(file.key, file.body, mode=Create(), metadata=file.metadata, content_type=file.content_type)
         except Conflict as conflict:
@@ -97,17 +100,17 @@ class Uploads:
                     topic=file.metadata["topic"],
                     partition=int(file.metadata["partition"]),
                 ) from None
+        finally:
+            self._metrics.uploads_in_flight.dec()
 
 
-def _next_group(waiting: Iterator[PlannedFile]) -> list[PlannedFile]:
+def _next_group(waiting: deque[PlannedFile], most: int) -> list[PlannedFile]:
     """The next files to be encoded by one hand-over to a worker: one, or several where they are small."""
-    group: list[PlannedFile] = []
-    rows = 0
-    for planned in waiting:
-        group.append(planned)
-        rows += planned.rows
-        if rows >= GROUP_ROWS or len(group) == GROUP_FILES:
-            break
+    group = [waiting.popleft()]
+    rows = group[0].rows
+    while waiting and len(group) < most and rows + waiting[0].rows <= GROUP_ROWS:
+        rows += waiting[0].rows
+        group.append(waiting.popleft())
     return group
 
 

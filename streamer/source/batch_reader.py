@@ -97,6 +97,9 @@ class BatchReader:
         out_of_range, unreadable = [], []
         fetched = self._consumer.fetcher._records
         assigned = len(self._consumer.subscription_state.assigned_partitions())
+        if len(self._fetched) > assigned:  # answers that came while partitions went elsewhere
+            for partition in self._fetched.keys() - self._consumer.subscription_state.assigned_partitions():
+                del self._fetched[partition]
         piece_bytes = max(1, self._poll_budget_bytes // min(PIECES, max(PIECES_MIN, assigned)))
         startable = [TopicPartition(*key) for key in [*self._rests, *fetched] if key in wanted]
         for partition in startable:

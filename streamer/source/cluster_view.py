@@ -34,6 +34,7 @@ class ClusterView:
         self._clock = clock
         self._client = Client(clock, login=settings.login, **options)
         self._joint: dict[str, tuple[set[TopicPartition], asyncio.Task[dict[TopicPartition, Bounds] | None]]] = {}
+        self._asking: set[asyncio.Task[dict[TopicPartition, Bounds] | None]] = set()
 
     async def cluster_id(self) -> str:
         """The cluster's own id. Raises `Unavailable`, and `Invalid` for a broker too old to have one."""
@@ -88,6 +89,9 @@ class ClusterView:
             ) from None
 
     async def close(self) -> None:
+        for asking in self._asking:
+            asking.cancel()
+        await asyncio.gather(*self._asking, return_exceptions=True)
         await self._client.close_quietly(self._settings.stop_timeout_seconds)
 
     async def _metadata(self, topics: Collection[str]) -> Any:
@@ -130,15 +134,20 @@ class ClusterView:
         (topic,) = topics
         if topic not in self._joint:
             joint: set[TopicPartition] = set()
-            self._joint[topic] = joint, asyncio.create_task(self._ask_together(topic, joint), name=f"bounds of {topic}")
+            asking = asyncio.create_task(self._ask_together(topic, joint), name=f"bounds of {topic}")
+            self._asking.add(asking)
+            asking.add_done_callback(self._asking.discard)
+            self._joint[topic] = joint, asking
         joint, asking = self._joint[topic]
         joint |= wanted
         found = await asyncio.shield(asking)
         return None if found is None else {partition: found[partition] for partition in wanted & found.keys()}
 
     async def _ask_together(self, topic: str, joint: set[TopicPartition]) -> dict[TopicPartition, Bounds] | None:
-        await self._clock.sleep(0)
-        del self._joint[topic]
+        try:
+            await self._clock.sleep(0)
+        finally:
+            del self._joint[topic]
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds / 3):
                 return await self._bounds_once(joint)

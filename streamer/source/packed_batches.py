@@ -32,8 +32,12 @@ _VARINT_BYTES_MAX = 10
 Bytes = npt.NDArray[np.uint8]
 
 
+class _NotPlainError(Exception):
+    """These records are for aiokafka."""
+
+
 @dataclass(frozen=True, slots=True)
-class OpenedBatch:
+class OpenedRecordBatch:
     """A batch, decompressed. append_time: the broker's, for all its records; None where each has its own."""
 
     records: bytes
@@ -54,7 +58,7 @@ class Columns:
     values: PackedBytes
 
 
-def open_batch(raw: memoryview) -> OpenedBatch | None:
+def open_record_batch(raw: memoryview) -> OpenedRecordBatch | None:
     """The batch that `raw` is; None where it is of an older format. Its checksum has been looked at. Raises what codecs do."""
     if raw[_MAGIC_AT] != _MAGIC:
         return None
@@ -63,10 +67,10 @@ def open_batch(raw: memoryview) -> OpenedBatch | None:
     if decode is None:
         return None
     records = decode(bytes(raw[_HEADER.size :]))
-    return OpenedBatch(records, count, base, base + last_delta, first, last if attributes & _APPEND_TIME else None)
+    return OpenedRecordBatch(records, count, base, base + last_delta, first, last if attributes & _APPEND_TIME else None)
 
 
-def columns_of(batches: Sequence[OpenedBatch]) -> Columns | None:
+def columns_of(batches: Sequence[OpenedRecordBatch]) -> Columns | None:
     """All records of `batches`, which have at least one; None where they are not plain enough."""
     batches = [batch for batch in batches if batch.count or batch.records]
     if not batches or not all(batch.count > 0 for batch in batches):
@@ -77,20 +81,22 @@ def columns_of(batches: Sequence[OpenedBatch]) -> Columns | None:
     for number, batch in enumerate(batches, 1):
         size += len(batch.records)
         if size >= WINDOW_BYTES or number == len(batches):
-            part = _part(buffer, begin, batches[first:number])
-            if part is None:
+            try:
+                parts.append(_part(buffer, begin, batches[first:number]))
+            except _NotPlainError:
                 return None
-            parts.append(part)
             begin, first, size = begin + size, number, 0
     offsets, timestamps, key_starts, key_ends, starts, ends = (np.concatenate(column) for column in zip(*parts, strict=True))
+    if not _proven(offsets[1:] > offsets[:-1]):
+        return None
     keys = _keys(buffer, key_starts, key_ends)  # before the values are all that is left
     values = PackedBytes.blotting(buffer, starts, ends)
     return Columns(_range_or_array(offsets), array("q", timestamps.tobytes()), keys, values)
 
 
-def _part(buffer: bytearray, begin: int, batches: Sequence[OpenedBatch]) -> tuple[Places, ...] | None:
+def _part(buffer: bytearray, begin: int, batches: Sequence[OpenedRecordBatch]) -> tuple[Places, ...]:
     """Offsets, timestamps, and where keys and values begin and end in `buffer`, of batches that lie there from `begin` on. A
-    key that is null ends before it begins."""
+    key that is null ends before it begins. Raises `_NotPlainError`."""
     counts = np.array([batch.count for batch in batches])
     lasts = np.cumsum(counts) - 1
     batch_ends = np.cumsum([len(batch.records) for batch in batches])
@@ -105,24 +111,21 @@ def _part(buffer: bytearray, begin: int, batches: Sequence[OpenedBatch]) -> tupl
         if _proven((length > 0) & (at + length == ends)):
             break
     else:
-        return None
+        raise _NotPlainError
     # The attributes, of which none is in use, are one byte, or a number to aiokafka: the same where they are zero.
-    if bytes_[at].any():
-        return None
+    _demand(bytes_[at] == 0)
     delta, at = _varints(bytes_, at + 1)
     offset, at = _varints(bytes_, at)
     key_bytes, key_starts = _varints(bytes_, at)
-    if not _proven((key_bytes >= -1) & (key_starts + key_bytes < ends)):
-        return None
+    _demand((key_bytes >= -1) & (key_starts + key_bytes < ends))
     value_bytes, value_starts = _varints(bytes_, key_starts + np.maximum(key_bytes, 0))
     value_ends = value_starts + value_bytes
     # One byte is left, which says that there are no headers.
-    if not _proven((value_bytes >= 0) & (value_ends == ends - 1)) or bytes_[value_ends].any():
-        return None
+    _demand((value_bytes >= 0) & (value_ends == ends - 1))
+    _demand(bytes_[value_ends] == 0)
     offsets = offset + np.repeat([batch.base_offset for batch in batches], counts)
     within = (offset[0] >= 0) & (offsets[lasts] <= [batch.last_offset for batch in batches])
-    if not _proven(within) or not _proven(offsets[1:] > offsets[:-1]):
-        return None
+    _demand(within)
     timestamps = delta + np.repeat([batch.first_timestamp for batch in batches], counts)
     if any(batch.append_time is not None for batch in batches):
         own = np.repeat([batch.append_time is None for batch in batches], counts)
@@ -152,26 +155,33 @@ def _walked(bytes_: Bytes) -> Places:
         if length & 1 or not length or shift > 7 * _VARINT_BYTES_MAX:
             break  # a negative one
         at += length >> 1
+        if at > end:
+            break
         ends.append(at)
     return np.array(ends, np.int64)
 
 
 def _varints(bytes_: Bytes, at: Places) -> tuple[Places, Places]:
-    """The zigzag variable-length integers at these places, and the places behind them: -1 behind one that is too long.
-    Beyond the end the last byte is read again, which the caller's proofs find."""
+    """The zigzag variable-length integers at these places, and the places behind them. Beyond the end the last byte
+    is read again, which the caller's proofs find. Raises `_NotPlainError` for one that is too long to be any."""
     last = len(bytes_) - 1
     byte = bytes_[np.clip(at, 0, last)].astype(np.int64)
     number, at, shift = byte & 0x7F, at + 1, 7
     more = byte >= 0x80
     while more.any():
         if shift == 7 * _VARINT_BYTES_MAX:
-            return number, np.where(more, -1, at)  # no number is that long: no record fills its place like this
+            raise _NotPlainError
         byte = np.where(more, bytes_[np.clip(at, 0, last)], 0).astype(np.int64)
         number |= (byte & 0x7F) << shift
         at, shift = at + more, shift + 7
         more = byte >= 0x80
     # A logical shift: ten bytes hold all 64 bits.
     return (number.view(np.uint64) >> np.uint64(1)).view(np.int64) ^ -(number & 1), at
+
+
+def _demand(claims: npt.NDArray[np.bool_]) -> None:
+    if not claims.all():
+        raise _NotPlainError
 
 
 def _proven(claims: npt.NDArray[np.bool_]) -> bool:

@@ -8,7 +8,6 @@ still knows it.
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from dataclasses import dataclass, replace
 from operator import ge
 from typing import Any, NamedTuple
@@ -19,13 +18,14 @@ from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
-from streamer.records import RECORD_OVERHEAD_BYTES, Headers, RecordChunk, TopicPartition, payload_bytes
-from streamer.source.packed_batches import Columns, OpenedBatch, columns_of, open_batch
+from streamer.records import PACKED_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, Headers, RecordChunk, TopicPartition, payload_bytes
+from streamer.source.packed_batches import Columns, OpenedRecordBatch, columns_of, open_record_batch
 
-_LENGTH_AT, _BEHIND_LENGTH = 8, 12  # of any batch of any format
+_LENGTH_AT, _BEHIND_LENGTH, _MAGIC_AT = 8, 12, 16  # of any batch of any format
+_MAGIC, _CRC = 2, slice(17, 21)
 
 
-class Batch(NamedTuple):
+class RecordBatch(NamedTuple):
     """A batch as aiokafka has it, and its bytes, where they are known."""
 
     parsed: Any
@@ -39,7 +39,7 @@ class Taken:
     source: TopicPartition
     start: int
     end: int
-    batches: tuple[Batch, ...]
+    batches: tuple[RecordBatch, ...]
     fault: str | None = None
 
 
@@ -53,7 +53,7 @@ def take(result: FetchResult, partition: TopicPartition, raw: bytes | None = Non
         return None
     records = result._partition_records
     start = end = records.next_fetch_offset
-    batches: list[Batch] = []
+    batches: list[RecordBatch] = []
     fault = None
     raws = _Raws(raw if raw is not None and len(raw) == records._records.size_in_bytes() else b"")
     try:
@@ -68,7 +68,7 @@ def take(result: FetchResult, partition: TopicPartition, raw: bytes | None = Non
                     records._aborted_producers.discard(batch.producer_id)
             aborted = batch.is_transactional and batch.producer_id in records._aborted_producers
             if not batch.is_control_batch and not aborted:
-                batches.append(Batch(batch, own))
+                batches.append(RecordBatch(batch, own))
             end = max(end, batch.next_offset)
     except Exception as error:  # noqa: BLE001 whatever a damaged header makes of it, the batches before it are good
         fault = reason_of(error)
@@ -99,23 +99,22 @@ def extract(taken: Taken, most_bytes: int) -> Extracted:
 
 def _packed(taken: Taken, most_bytes: int) -> Extracted | None:
     """The piece by arithmetic; None where it is not plain enough, or not in order."""
-    opened: list[OpenedBatch] = []
+    opened: list[OpenedRecordBatch] = []
     size = used = 0
     for batch in taken.batches:
         if batch.raw is None or not batch.parsed.validate_crc():
             return None
         try:
-            found = open_batch(batch.raw)
+            found = open_record_batch(batch.raw)
         except Exception:  # noqa: BLE001 codecs raise what they like: the other way says what is wrong
             return None
         if found is None:
             return None
         opened.append(found)
-        size, used = size + len(found.records), used + 1
+        size, used = size + len(found.records) + PACKED_OVERHEAD_BYTES * found.count, used + 1
         if size >= most_bytes:
             break
-    columns = columns_of(opened)
-    if columns is None:
+    if (columns := columns_of(opened)) is None:
         return None
     if used == len(taken.batches):
         return Extracted(_packed_chunk(columns, taken.source, taken.start, taken.end), taken.fault)
@@ -126,9 +125,10 @@ def _packed(taken: Taken, most_bytes: int) -> Extracted | None:
 
 def _packed_chunk(columns: Columns, source: TopicPartition, start: int, end: int) -> RecordChunk:
     # A fetch begins with the batch that the wanted offset is in, which may have some before it.
-    part = slice(bisect_left(columns.offsets, start), None)
-    offsets, timestamps = columns.offsets[part], columns.timestamps[part]
-    return RecordChunk(source, start, end, offsets, timestamps, columns.keys[part], columns.values[part])
+    chunk = RecordChunk(
+        source, min(start, columns.offsets[0]), end, columns.offsets, columns.timestamps, columns.keys, columns.values
+    )
+    return chunk if chunk.start == start else chunk.split(start)[1]
 
 
 def _one_by_one(taken: Taken, most_bytes: int) -> Extracted:
@@ -169,6 +169,8 @@ class _Raws:
         size = _BEHIND_LENGTH + int.from_bytes(self._left[_LENGTH_AT:_BEHIND_LENGTH], "big", signed=True)
         own, self._left = self._left[:size], self._left[size:]
         same = size == len(own) and int.from_bytes(own[:_LENGTH_AT], "big") == getattr(batch, "base_offset", None)
+        if same and own[_MAGIC_AT] == _MAGIC:
+            same = int.from_bytes(own[_CRC], "big") == batch.crc
         if not same:
             self._left = self._left[:0]
         return own if same else None

@@ -347,6 +347,32 @@ async def test_a_number_longer_than_any_is_a_fault_both_ways() -> None:
         assert fault is not None
 
 
+async def test_a_length_beyond_all_memory_is_a_fault_both_ways() -> None:
+    builder = DefaultRecordBatchBuilder(2, 0, 0, -1, -1, -1, 1 << 16)
+    builder.append(0, timestamp=0, key=None, value=b"{}", headers=[])
+    batch = bytearray(builder.build())
+    batch[61:] = bytes.fromhex("feffffffffffffffff7f") + b"\x00" * 8
+    struct.pack_into(">i", batch, 8, len(batch) - 12)
+    struct.pack_into(">I", batch, 17, calc_crc32c(bytes(batch[21:])))
+    log = Log(bytes(batch), 1)
+
+    for raw in (None, log.raw):
+        (chunk,), fault = whole(log.result(0), raw)
+        assert (list(chunk.offsets), chunk.end) == ([], 0)
+        assert fault is not None
+
+
+async def test_values_leave_the_source_as_lines_that_nobody_has_to_join() -> None:
+    log = Log()
+    log.add([(b"key", b'{"price":%d}' % number, []) for number in range(5)], codec=CODECS["lz4"])
+
+    (chunk,), _ = whole(log.result(0), log.raw)
+
+    assert isinstance(chunk.values, PackedBytes)
+    assert chunk.values.lines() is chunk.values.lines()
+    assert bytes(chunk.values.lines()).split() == list(chunk.values)
+
+
 async def test_a_fetched_megabyte_is_gone_when_it_has_been_extracted_and_not_with_the_next_garbage_collection() -> None:
     log = three_batches(0)
     gc.disable()
