@@ -3,7 +3,7 @@
     python bench/order_books.py [--rows 5_000] [--levels 20] [--repeat 7]
 
 CPU time of one thread, the least of several runs. `the reader alone` is pyarrow.json over joined lines, nothing checked and
-nothing converted; `one by one` is what becomes of records with fields that no column names.
+nothing converted; `one by one` is what becomes of books whose levels no other way can read.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import time
-from collections.abc import Callable
 
 import pyarrow as pa
 from pyarrow import json as arrow_json
 
+from bench.cpu import least
 from streamer.decode.decoder import JsonDecoder
 from streamer.layout import LEVELS, Layout
 from streamer.records import BatchRange, RecordChunk, TopicPartition
@@ -64,16 +63,6 @@ def read_alone(chunk: RecordChunk) -> pa.Table:
     blob = b"\n".join(value for value in chunk.values if value is not None)
     options = arrow_json.ReadOptions(use_threads=False, block_size=len(blob) + 1)
     return arrow_json.read_json(pa.BufferReader(blob), options, arrow_json.ParseOptions(explicit_schema=READ_AS))
-
-
-def least(work: Callable[[], object], repeat: int) -> float:
-    """Seconds of CPU time."""
-    took = []
-    for _ in range(repeat):
-        began = time.process_time()
-        work()
-        took.append(time.process_time() - began)
-    return min(took)
 
 
 def main() -> None:

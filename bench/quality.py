@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import random
-import time
-from collections.abc import Callable
 
 import pyarrow as pa
 
+from bench.cpu import least
 from streamer.decode.contract import Decoded
 from streamer.decode.decoder import make_decoder
 from streamer.judged import JudgingDecoder
@@ -81,16 +80,6 @@ class Done:
 
     def decode(self, _: RecordChunk) -> Decoded:
         return self._decoded
-
-
-def least(work: Callable[[], object], repeat: int) -> float:
-    """Seconds of CPU time."""
-    took = []
-    for _ in range(repeat):
-        began = time.process_time()
-        work()
-        took.append(time.process_time() - began)
-    return min(took)
 
 
 def main() -> None:

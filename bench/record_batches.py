@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import time
-from collections.abc import Callable
-from typing import Any
 
 from aiokafka.consumer.fetcher import READ_COMMITTED, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import Assignment
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
+from bench.cpu import least
 from bench.throughput.contestants.steps import layout_of
 from bench.throughput.ticks import made_ticks
 from streamer.arrow_process import set_up_arrow
@@ -57,16 +55,6 @@ def chunks(raw: bytes, *, packed: bool) -> list[RecordChunk]:
     return found
 
 
-def best_ns(work: Callable[[], Any], records: int) -> float:
-    """CPU for a record."""
-    found = []
-    for _ in range(7):
-        began = time.process_time()
-        work()
-        found.append(time.process_time() - began)
-    return min(found) / records * 1e9
-
-
 async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=100_000)
@@ -75,13 +63,15 @@ async def main() -> None:
     set_up_arrow()
     decoder = make_decoder(layout_of("date={date}"))
     print(f"{given.records:,} ticks in batches of {given.batch:,}, ns of CPU a record")
+    ns = 1e9 / given.records
     for keyed in (False, True):
         raw = made_fetch(given.records // given.batch * given.batch, given.batch, keyed=keyed)
         for packed, name in ((False, "by aiokafka's objects"), (True, "by arithmetic")):
             taken = chunks(raw, packed=packed)
-            extracting = best_ns(lambda raw=raw, packed=packed: chunks(raw, packed=packed), given.records)  # type: ignore[misc]
-            decoding = best_ns(lambda taken=taken: [decoder.decode(chunk) for chunk in taken], given.records)  # type: ignore[misc]
-            print(f"  {'with keys' if keyed else 'no keys':<10} {name:<22} columns {extracting:5.0f}  rows {decoding:5.0f}")
+            extracting = least(lambda raw=raw, packed=packed: chunks(raw, packed=packed), 7)  # type: ignore[misc]
+            decoding = least(lambda taken=taken: [decoder.decode(chunk) for chunk in taken], 7)  # type: ignore[misc]
+            keys = "with keys" if keyed else "no keys"
+            print(f"  {keys:<10} {name:<22} columns {extracting * ns:5.0f}  rows {decoding * ns:5.0f}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +58,14 @@ class Columns:
     values: PackedBytes
 
 
+def is_current(raw: memoryview) -> bool:
+    """Whether a batch is of the format that is known here."""
+    return raw[_MAGIC_AT] == _MAGIC
+
+
 def open_record_batch(raw: memoryview) -> OpenedRecordBatch | None:
     """The batch that `raw` is; None where it is of an older format. Its checksum has been looked at. Raises what codecs do."""
-    if raw[_MAGIC_AT] != _MAGIC:
+    if not is_current(raw):
         return None
     base, _, _, _, _, attributes, last_delta, first, last, _, _, _, count = _HEADER.unpack_from(raw)
     decode = _DECODERS.get(attributes & _CODEC)
@@ -68,6 +73,21 @@ def open_record_batch(raw: memoryview) -> OpenedRecordBatch | None:
         return None
     records = decode(bytes(raw[_HEADER.size :]))
     return OpenedRecordBatch(records, count, base, base + last_delta, first, last if attributes & _APPEND_TIME else None)
+
+
+def begins_plainly(batch: OpenedRecordBatch) -> bool:
+    """Whether its first record is plain enough, or there is none. Where the producers add headers none is, and opening the
+    others would be for nothing."""
+    if not batch.records:
+        return not batch.count
+    try:
+        length, at = _varints(np.frombuffer(batch.records, np.uint8), np.zeros(1, np.int64))
+        _demand((length > 0) & (length <= len(batch.records) - at))
+        first = batch.records[: int(at[0] + length[0])]
+        _part(bytearray(first), 0, [replace(batch, records=first, count=1)])
+    except _NotPlainError:
+        return False
+    return True
 
 
 def columns_of(batches: Sequence[OpenedRecordBatch]) -> Columns | None:
@@ -180,7 +200,7 @@ def _varints(bytes_: Bytes, at: Places) -> tuple[Places, Places]:
 
 
 def _demand(claims: npt.NDArray[np.bool_]) -> None:
-    if not claims.all():
+    if not _proven(claims):
         raise _NotPlainError
 
 

@@ -8,6 +8,7 @@ still knows it.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from operator import ge
 from typing import Any, NamedTuple
@@ -19,10 +20,10 @@ from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from streamer.records import PACKED_OVERHEAD_BYTES, RECORD_OVERHEAD_BYTES, Headers, RecordChunk, TopicPartition, payload_bytes
-from streamer.source.packed_batches import Columns, OpenedRecordBatch, columns_of, open_record_batch
+from streamer.source.packed_batches import Columns, OpenedRecordBatch, begins_plainly, columns_of, is_current, open_record_batch
 
-_LENGTH_AT, _BEHIND_LENGTH, _MAGIC_AT = 8, 12, 16  # of any batch of any format
-_MAGIC, _CRC = 2, slice(17, 21)
+_LENGTH_AT, _BEHIND_LENGTH = 8, 12  # of any batch of any format
+_CRC = slice(17, 21)
 
 
 class RecordBatch(NamedTuple):
@@ -108,7 +109,7 @@ def _packed(taken: Taken, most_bytes: int) -> Extracted | None:
             found = open_record_batch(batch.raw)
         except Exception:  # noqa: BLE001 codecs raise what they like: the other way says what is wrong
             return None
-        if found is None:
+        if found is None or not (opened or begins_plainly(found)):
             return None
         opened.append(found)
         size, used = size + len(found.records) + PACKED_OVERHEAD_BYTES * found.count, used + 1
@@ -148,10 +149,8 @@ def _one_by_one(taken: Taken, most_bytes: int) -> Extracted:
             end = max(start, getattr(batch, "base_offset", columns.next_offset or start))
             fault = reason_of(error)
             break
-        if records and records[0].offset < start:
-            records = [record for record in records if record.offset >= start]
-        if records:
-            columns.add(records)
+        before = bisect_left(offsets, start)
+        columns.add(records[before:], offsets[before:])
         if columns.size_bytes >= most_bytes and number < len(taken.batches):
             end, fault = max(start, batch.next_offset), None
             rest = replace(taken, start=end, batches=taken.batches[number:])
@@ -169,7 +168,7 @@ class _Raws:
         size = _BEHIND_LENGTH + int.from_bytes(self._left[_LENGTH_AT:_BEHIND_LENGTH], "big", signed=True)
         own, self._left = self._left[:size], self._left[size:]
         same = size == len(own) and int.from_bytes(own[:_LENGTH_AT], "big") == getattr(batch, "base_offset", None)
-        if same and own[_MAGIC_AT] == _MAGIC:
+        if same and is_current(own):
             same = int.from_bytes(own[_CRC], "big") == batch.crc
         if not same:
             self._left = self._left[:0]
@@ -193,12 +192,12 @@ class _Columns:
     def size_bytes(self) -> int:
         return self._payload_bytes + len(self._values) * RECORD_OVERHEAD_BYTES
 
-    def add(self, records: list[Any]) -> None:
+    def add(self, records: list[Any], offsets: list[int]) -> None:
         """Append the records of one batch, in the order of their offsets."""
-        first, last = records[0].offset, records[-1].offset
-        whole = last - first == len(records) - 1
-        self._offsets += range(first, last + 1) if whole else [record.offset for record in records]
-        self.next_offset = last + 1
+        if not records:
+            return
+        self._offsets += offsets
+        self.next_offset = offsets[-1] + 1
         keys = [record.key for record in records]
         values = [record.value for record in records]
         headers = [record.headers for record in records]
